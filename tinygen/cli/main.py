@@ -1,0 +1,97 @@
+"""From arguments to an exit code: finds the command, runs it, and reports what went wrong.
+
+Results go to stdout, everything else to stderr. Exit codes are listed in `tinygen.errors`.
+"""
+
+import errno
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+
+from tinygen.errors import TinygenError, UsageError
+
+COMMANDS = {
+    "demo": "train a small GPT on text that every Python has, and let it write",
+    "train": "train a model, or continue a run",
+    "sample": "let a trained model write",
+    "eval": "the validation loss of a run",
+    "data": "list the data sets, or fetch one",
+    "doctor": "check what tinygen needs on this machine",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command in `argv` (`sys.argv`); one sentence on stderr where it fails."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    try:
+        code = _dispatch(arguments)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # the reader has what it wanted, as in `tinygen sample RUN | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except SystemExit as finished:  # how argparse leaves after --help
+        return int(finished.code or 0)
+    except (Exception, KeyboardInterrupt) as error:
+        if debug:
+            traceback.print_exc()
+        sentence, code = _explained(error)
+        print(f"tinygen: {sentence}", file=sys.stderr)
+        return code
+
+
+def _dispatch(arguments: list[str]) -> int:
+    while arguments[:1] == ["--debug"]:
+        arguments = arguments[1:]
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_help())
+        return 0
+    name, *rest = arguments
+    if name == "--version":
+        from tinygen import __version__
+
+        print(f"tinygen {__version__}")
+        return 0
+    if name not in COMMANDS:
+        from tinygen.training.config import nearest
+
+        kind = "option" if name.startswith("-") else "command"
+        raise UsageError(f"unknown {kind} {name!r}; {nearest(name, COMMANDS)}")
+
+    from tinygen.cli.parser import Parser
+
+    command = import_module(f"tinygen.cli.{name}")
+    parser = Parser(name, command.__doc__ or "")
+    command.add_options(parser)
+    code: int = command.run(parser.parse_all(rest))
+    return code
+
+
+def _help() -> str:
+    lines = [f"  {name:8}{summary}" for name, summary in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: tinygen COMMAND [options]     (tinygen COMMAND --help lists them)",
+            "",
+            *lines,
+            "",
+            "  --version  print the version;  --debug  show tracebacks",
+        ]
+    )
+
+
+def _explained(error: BaseException) -> tuple[str, int]:
+    """One sentence, and the exit code."""
+    if isinstance(error, TinygenError):
+        return str(error), error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted", 130
+    if isinstance(error, MemoryError):
+        return f"not enough memory ({error}); take a smaller model or batch", 4
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{error}; free some space", 4
+    kind = type(error).__name__
+    return f"internal error, a bug in tinygen: {kind}: {error}; --debug shows where", 1

@@ -1,0 +1,65 @@
+"""Let a trained model write: tinygen sample runs/demo --prompt "The " --stream"""
+
+import argparse
+import json
+import os
+import secrets
+import sys
+from pathlib import Path
+
+from tinygen.cli.parser import Parser
+from tinygen.cli.session import note, saved_config, trained_state
+from tinygen.errors import UsageError
+from tinygen.files import write_atomically
+from tinygen.random import Generator
+from tinygen.recipes import FAMILIES, family
+from tinygen.training.run import Run
+
+
+def add_options(parser: Parser) -> None:
+    parser.add_argument("run_folder", metavar="RUN")
+    parser.add_argument("-n", "--samples", type=int, default=1, metavar="N", help="how many (1)")
+    leaves = {leaf.path: leaf for name in FAMILIES for leaf in family(name).sampling.leaves()}
+    parser.add_settings(leaves.values(), {})
+    parser.add_argument("--seed", type=int, help="a fresh one otherwise, told on stderr")
+    parser.add_argument("--step", type=int, help="the checkpoint to take (the best)")
+    parser.add_argument("--stream", action="store_true", help="write each token as it comes")
+    parser.add_argument("--out", metavar="FILE", help="write to this new file")
+    parser.add_argument("--json", action="store_true", help="the samples as JSON")
+
+
+def run(options: argparse.Namespace) -> int:
+    if options.samples < 1:
+        raise UsageError(f"-n must be at least 1, not {options.samples}")
+    if options.stream and (options.json or options.out):
+        raise UsageError("--stream writes to the terminal; leave out --json and --out")
+    if options.out and os.path.lexists(options.out):
+        raise UsageError(f"{options.out} exists already; give --out another name")
+    run = Run(options.run_folder)
+    chosen = family(run.family)
+    sampling = chosen.sampling.overridden(options.settings)
+    sampler = chosen.restore(saved_config(run, chosen), trained_state(run, options.step))
+    seed = secrets.randbelow(2**32) if options.seed is None else options.seed
+    note(f"seed {seed}")
+    rng = Generator(seed)
+    texts = []
+    for number in range(options.samples):
+        # Each sample has a stream of its own: sample 3 is the same whatever -n.
+        pieces = sampler.sample(rng.spawn(f"sample {number}"), sampling)
+        if options.stream:
+            for piece in pieces:
+                sys.stdout.write(piece)
+                sys.stdout.flush()
+            print()
+        else:
+            texts.append("".join(pieces))
+    if options.json:
+        text = json.dumps({"seed": seed, "samples": texts}, ensure_ascii=True) + "\n"
+    else:
+        text = "".join(f"{sample}\n" for sample in texts)
+    if options.out:
+        write_atomically(Path(options.out), text.encode())
+        note(f"wrote {options.out}")
+    else:
+        sys.stdout.write(text)
+    return 0

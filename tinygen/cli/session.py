@@ -1,0 +1,107 @@
+"""What `train` and `demo` share: a recipe, trained in its run folder under the user's eyes."""
+
+import shlex
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tinygen.backend import tune_allocator
+from tinygen.checkpoint import State
+from tinygen.errors import DivergedError, InputError
+from tinygen.recipes import Family
+from tinygen.training.budget import steps_within
+from tinygen.training.config import as_text, differences, option
+from tinygen.training.divergence import first_bad_op
+from tinygen.training.environment import environment
+from tinygen.training.interruption import stop_requests
+from tinygen.training.loop import train
+from tinygen.training.progress import progress_for
+from tinygen.training.recipe import Metrics, Recipe, RecipeConfig
+from tinygen.training.run import Run
+
+SHORT_NAMES = {
+    "data.source": "--data",
+    "data.tokenizer": "--tokenizer",
+    "training.steps": "--steps",
+    "training.batch": "--batch",
+    "optimizer.lr": "--lr",
+    "training.eval_every": "--eval-every",
+    "training.save_every": "--save-every",
+    "training.log_every": "--log-every",
+    "training.seed": "--seed",
+    "training.device": "--device",
+}
+"""Settings with a short option; every other one is `--section.field`."""
+
+_ALWAYS_TOLD = ("data.source", "training.steps", "training.seed")
+
+
+def within_budget(family: Family, config: Any, seconds: float) -> Any:
+    """`config` with as many steps as fit in `seconds`, found by timing the first ones."""
+    tune_allocator()
+    steps = steps_within(seconds, family.build(config), eval_every=config.training.eval_every)
+    note(f"{seconds:.0f} seconds are enough for {steps} steps on this machine")
+    return replace(config, training=replace(config.training, steps=steps))
+
+
+def new_run(family: Family, preset: str, config: RecipeConfig, path: Path) -> tuple[Run, Recipe]:
+    """A recipe at step 0 and its new folder; no folder where the recipe cannot be built."""
+    tune_allocator()
+    recipe = family.build(config)
+    command = reproducing_command(family, preset, config)
+    record = {**environment(), **recipe.describe()}
+    run = Run.create(path, family.name, config, command=command, environment=record)
+    note(f"run folder {run.path}; the command that reproduces it:\n  {command}")
+    return run, recipe
+
+
+def train_run(
+    run: Run, recipe: Recipe, family: Family, config: RecipeConfig, *, debug: bool
+) -> Metrics:
+    """Train to the end, or to a signal. With `debug`, a divergence is traced to its first op."""
+    progress = progress_for(config.training.steps)
+    try:
+        with stop_requests() as stop_requested:
+            return train(
+                recipe, config.training, run, progress=progress, stop_requested=stop_requested
+            )
+    except DivergedError as error:
+        if not debug:
+            raise
+        culprit = first_bad_op(family.build(config), run, recipe.steps_done)
+        raise DivergedError(f"{error}. {culprit}") from error
+    finally:
+        progress.close()
+
+
+def saved_config(run: Run, family: Family) -> Any:
+    """The configuration that a run was started with."""
+    base = next(iter(family.presets.values()))
+    return base.updated(run.config_values, where=str(run.path / "config.json"))
+
+
+def trained_state(run: Run, step: int | None) -> State:
+    """The state of checkpoint `step`, by default of the one with the best validation loss."""
+    state = run.load(run.best_step() if step is None else step)
+    if state is None:
+        raise InputError(
+            f"{run.path} has no checkpoint yet; train it first: tinygen train --resume {run.path}"
+        )
+    return state
+
+
+def reproducing_command(family: Family, preset: str, config: RecipeConfig) -> str:
+    """The one command that gives the same numbers: it has the steps, never the seconds."""
+    changed = dict(differences(config, family.presets[preset]))
+    words = ["tinygen", "train", family.name, "--preset", preset]
+    for leaf in config.leaves():
+        if leaf.path in changed or leaf.path in _ALWAYS_TOLD:
+            name, value = SHORT_NAMES.get(leaf.path, option(leaf.path)), as_text(leaf.value)
+            words += [f"{name}={value}"] if value.startswith("-") else [name, value]
+    return shlex.join(words)
+
+
+def note(text: str) -> None:
+    """Tell the user something that is not the command's result."""
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,89 @@
+"""Token batches: random windows to train on, and every target once to evaluate on."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygen.errors import InputError, ShapeError, UsageError
+from tinygen.random import Generator
+
+Tokens = NDArray[np.integer[Any]]
+Batch = tuple[NDArray[np.int64], NDArray[np.int64]]
+
+
+class TokenBatches:
+    """An endless iterator of (inputs, targets), each (batch, block) int64.
+
+    A window starts anywhere in the tokens (N,) with equal chance; its targets are its inputs one
+    step later. The starts are drawn from `rng`: give it a stream of its own,
+    `rng.spawn("batches")`, and the sequence of batches depends on the seed alone. `state_dict` is
+    all that is needed to continue it. Raises InputError where the tokens are fewer than a window.
+    """
+
+    def __init__(self, tokens: Tokens, block: int, batch: int, rng: Generator):
+        _check(tokens, block, batch)
+        if len(tokens) < block + 1:
+            raise InputError(
+                f"{len(tokens)} tokens are too few for a window of {block} and its targets "
+                f"({block + 1} tokens); give a longer text or a block of at most "
+                f"{max(len(tokens) - 1, 0)}"
+            )
+        self.tokens = tokens
+        self.block = block
+        self.batch = batch
+        self.rng = rng
+        self._window = np.arange(block + 1)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self
+
+    def __next__(self) -> Batch:
+        starts = self.rng.integers(0, len(self.tokens) - self.block, (self.batch, 1))
+        windows = self.tokens[starts + self._window].astype(np.int64)  # (batch, block + 1)
+        return windows[:, :-1].copy(), windows[:, 1:].copy()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The cursor, as JSON values: the position in the stream of starts."""
+        return self.rng.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue after the batch that was last drawn before `state_dict`."""
+        self.rng.load_state_dict(state)
+
+
+def sequential_blocks(tokens: Tokens, block: int, batch: int) -> Iterator[Batch]:
+    """(inputs, targets), each (B, T) int64, that have every token but the first as target once.
+
+    B <= batch, and T = block but for what remains at the end, which comes alone as (1, T): weight
+    each batch by its targets, or the mean is wrong. The first target of a block is predicted from
+    one token only. Raises InputError where there is no target.
+    """
+    _check(tokens, block, batch)
+    if len(tokens) < 2:
+        raise InputError(f"{len(tokens)} tokens hold no target to evaluate; two are needed")
+    return _blocks(tokens, block, batch)
+
+
+def _blocks(tokens: Tokens, block: int, batch: int) -> Iterator[Batch]:
+    whole = (len(tokens) - 1) // block  # blocks of full length
+    for first in range(0, whole, batch):
+        start, stop = first * block, min(first + batch, whole) * block
+        yield _pair(tokens[start : stop + 1], block)
+    if whole * block < len(tokens) - 1:
+        remainder = tokens[whole * block :]
+        yield _pair(remainder, len(remainder) - 1)
+
+
+def _pair(tokens: Tokens, block: int) -> Batch:
+    """Tokens (B block + 1,) as inputs and targets (B, block)."""
+    wide = tokens.astype(np.int64)
+    return wide[:-1].reshape(-1, block), wide[1:].reshape(-1, block)
+
+
+def _check(tokens: Tokens, block: int, batch: int) -> None:
+    if tokens.ndim != 1:
+        raise ShapeError(f"tokens of shape {tokens.shape}: one sequence is needed, shape (N,)")
+    if block < 1 or batch < 1:
+        raise UsageError(f"block {block} and batch {batch}: both must be at least 1")

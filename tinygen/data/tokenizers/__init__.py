@@ -1,0 +1,21 @@
+"""Tokenizers: text to ids and back.
+
+tokenizer = CharTokenizer.train(text)
+ids = tokenizer.encode("ROMEO:")        # (T,) unsigned integers
+tokenizer.decode(ids)                   # "ROMEO:"
+tokenizer.save("tokenizer.json")
+load_tokenizer("tokenizer.json")        # of whichever class
+"""
+
+from tinygen.data.tokenizers.base import Tokenizer
+from tinygen.data.tokenizers.byte import ByteTokenizer
+from tinygen.data.tokenizers.char import CharTokenizer
+from tinygen.data.tokenizers.loading import load_tokenizer, tokenizer_from_state
+
+__all__ = [
+    "ByteTokenizer",
+    "CharTokenizer",
+    "Tokenizer",
+    "load_tokenizer",
+    "tokenizer_from_state",
+]

@@ -1,0 +1,394 @@
+"""An operation and its derivative: `Function`, whose instances are the nodes of the graph.
+
+Applying a Function to Tensors makes an instance, which is at once the context of that application
+and a node:
+
+    x ──edge──▶ Multiply #7 ──edge──▶ Sum #8 ──▶ loss        node #n was made after all its inputs
+
+A node keeps raw arrays and *edges*, each a pair (owner, index) that says where an input came from:
+output `index` of an earlier node, or a leaf Tensor. It never keeps a Tensor of its own output, so
+the graph has no cycles and every buffer is freed as soon as nobody can need it.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ContextDecorator, contextmanager
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+from tinygen import trace
+from tinygen.backend import Array, Backend, backend_of, raw
+from tinygen.errors import DtypeError, GraphError, OutOfRangeError, ShapeError, TinygenError
+
+if TYPE_CHECKING:
+    from tinygen.tensor import Tensor
+
+Value: TypeAlias = Any
+"""A raw array or a Tensor: what ops take, and what `backward` gets and returns."""
+
+Edge: TypeAlias = "tuple[Function | Tensor, int]"
+"""Where a value came from: output `index` of a node, or a leaf Tensor (index 0)."""
+
+serial_numbers = itertools.count()
+
+
+# ---- what is recorded ----------------------------------------------------------------------------
+
+
+class _Mode(threading.local):
+    recording = True
+
+
+_mode = _Mode()
+
+
+class _Recording(ContextDecorator):
+    """Switches recording; a context manager and a decorator, reentrant and per thread."""
+
+    def __init__(self, recording: bool) -> None:
+        self.recording = recording
+        self.previous: list[bool] = []
+
+    def __enter__(self) -> None:
+        self.previous.append(_mode.recording)
+        _mode.recording = self.recording
+
+    def __exit__(self, *exc: object) -> None:
+        _mode.recording = self.previous.pop()
+
+    def _recreate_cm(self) -> _Recording:
+        return _Recording(self.recording)  # a decorated function may recurse or run in threads
+
+
+def is_recording() -> bool:
+    return _mode.recording
+
+
+def no_grad() -> _Recording:
+    """Nothing inside records a graph: `with tg.no_grad(): ...` or `@tg.no_grad()`."""
+    return _Recording(False)
+
+
+def enable_grad() -> _Recording:
+    """Recording on again, inside a `no_grad` block."""
+    return _Recording(True)
+
+
+@contextmanager
+def freeze(*modules: Any) -> Iterator[None]:
+    """Inside, `modules` are constants: no parameter gathers a gradient and no buffer (running
+    statistics, power-iteration vectors) moves. Gradients still flow *through* them to their inputs.
+    """
+    parameters = {p: p.requires_grad for module in modules for p in module.parameters()}
+    parts = {part: part.frozen for module in modules for part in module.modules()}
+    try:
+        for parameter in parameters:
+            parameter.requires_grad = False
+        for part in parts:
+            part.frozen = True
+        yield
+    finally:
+        for parameter, required in parameters.items():
+            parameter.requires_grad = required
+        for part, frozen in parts.items():
+            part.frozen = frozen
+
+
+# ---- operations ----------------------------------------------------------------------------------
+
+
+class Function:
+    """An operation and its derivative. Subclass it to write your own:
+
+        class Cube(tg.Function):
+            '''y = x^3;  dx = 3 g x^2.'''
+
+            def forward(self, x):
+                self.save(x=x)
+                return x * x * x
+
+            def backward(self, g):
+                return 3 * g * self.saved.x * self.saved.x
+
+        def cube(x):
+            return Cube.apply(x)
+
+    `forward` gets raw arrays, in the order given to `apply`, and the keyword parameters as they
+    are; it returns an array or a tuple of arrays. `backward` gets one gradient per output and
+    returns one per input (`None` where `self.needs[i]` is false). Write it with operators and
+    `tg.ops` functions only and it serves every order of derivative.
+
+    `self.save(name=array)` keeps what `backward` reads, as `self.saved.name`. A name that is also a
+    parameter of `forward` means that input; an array that is an output means that output. Anything
+    else must not depend on the inputs differentiably (a mask, indices); second order refuses other
+    float arrays, since their derivative would be lost. Constants and shapes are plain attributes.
+    """
+
+    broadcasts: ClassVar[bool] = False
+    """Inputs broadcast against each other: gradients are summed back to each input's shape."""
+
+    promotes: ClassVar[bool] = False
+    """Inputs of different dtypes are first cast to their common one (the standard's promotion)."""
+
+    views: ClassVar[bool] = False
+    """Outputs may share their input's memory, so that whatever saves an output saves the input."""
+
+    _input_names: ClassVar[tuple[str, ...]] = ()
+    _variadic: ClassVar[bool] = False
+
+    xp: Any
+    backend: Backend
+    params: dict[str, Any]
+    needs: tuple[bool, ...] = ()
+    saved: SimpleNamespace | None = None
+    edges: tuple[Edge | None, ...] | None = None
+    hooks: dict[int, list[Callable[[Tensor], Tensor | None]]] | None = None
+    outputs: tuple[tuple[tuple[int, ...], Any], ...]
+    serial: int
+    origin: tuple[str, str] | None = None  # module path and source line, when traced
+    forward_flops: int = 0
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        code = cls.forward.__code__
+        cls._input_names = code.co_varnames[1 : code.co_argcount]
+        cls._variadic = bool(code.co_flags & 0x04)  # CO_VARARGS: forward(self, *arrays)
+
+    def forward(self, *arrays: Array, **params: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} does not define forward")
+
+    def backward(self, *grads: Value) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} does not define backward")
+
+    def flops(self, arrays: Sequence[Array], outputs: Sequence[Array]) -> int:
+        """Floating-point operations of `forward`: one per output element unless overridden."""
+        return sum(y.size for y in outputs)
+
+    def save(self, **arrays: Any) -> None:
+        self.saved = SimpleNamespace(**arrays)
+
+    @classmethod
+    def apply(cls, *inputs: Any, **params: Any) -> Any:
+        """Run `forward`; record a node if an input requires a gradient. Arrays in, array out;
+        any Tensor in, Tensor out."""
+        arrays = []
+        any_tensor = needs_any = False
+        for x in inputs:
+            if isinstance(x, _Tensor):
+                any_tensor = True
+                needs_any |= x.requires_grad
+                arrays.append(x.data)
+            else:
+                arrays.append(raw(x))
+        if cls.promotes and _dtypes_differ(arrays):
+            return cls.apply(*promote(*inputs), **params)
+
+        node = cls()
+        node.params = params
+        node.backend = backend_of(arrays)
+        node.xp = node.backend.xp
+        recording = needs_any and _mode.recording
+        if recording:
+            node.needs = tuple([isinstance(x, _Tensor) and x.requires_grad for x in inputs])
+        try:
+            if trace.active is None:
+                results = node.forward(*arrays, **params)
+            else:
+                results = trace.active.forward(node, arrays, params)
+        except TinygenError:
+            raise
+        except (ValueError, TypeError, IndexError, OverflowError) as error:
+            raise _explained(cls.__name__, error, arrays) from error
+
+        single = not isinstance(results, tuple)
+        outputs = [node._as_output(y) for y in ((results,) if single else results)]
+        if not any_tensor:
+            return outputs[0] if single else tuple(outputs)
+        if recording:
+            node._record(inputs, arrays, outputs)
+            wrapped = [wrap(y, node, i) for i, y in enumerate(outputs)]
+        else:
+            wrapped = [wrap(y) for y in outputs]
+        return wrapped[0] if single else tuple(wrapped)
+
+    def _as_output(self, y: Any) -> Array:
+        """NumPy returns scalars where an array has no axes; every edge of the graph is an array."""
+        if type(y) is self.backend.array_type:
+            return y
+        array = self.backend.asarray(y)
+        if self.saved is not None:
+            for name, value in vars(self.saved).items():
+                if value is y:
+                    setattr(self.saved, name, array)
+        return array
+
+    def _record(self, inputs: Sequence[Any], arrays: list[Array], outputs: list[Array]) -> None:
+        self.serial = next(serial_numbers)
+        self.edges = tuple(
+            [edge_of(x) if need else None for x, need in zip(inputs, self.needs, strict=True)]
+        )
+        self.outputs = tuple([(y.shape, y.dtype) for y in outputs])
+        kept = vars(self.saved) if self.saved is not None else {}
+        names = self._input_names
+        self._saved_outputs = {
+            name: i
+            for name, value in kept.items()
+            if name not in names
+            for i, y in enumerate(outputs)
+            if value is y
+        }
+        # A leaf may be updated in place (an optimiser step): remember which state was saved.
+        self._versions = [
+            (x, x.version)
+            for i, x in enumerate(inputs)
+            if isinstance(x, _Tensor) and x.node is None and self._keeps(i, kept)
+        ]
+
+    def _keeps(self, i: int, kept: dict[str, Any]) -> bool:
+        return self.views or self._variadic or self._input_names[i] in kept
+
+    def require_usable(self) -> None:
+        """Fail if this node can no longer give a right gradient."""
+        if self.edges is None:
+            raise GraphError(
+                f"the graph through {type(self).__name__} was already used and freed. Call the "
+                "first backward() or grad() with retain_graph=True, or run the forward pass again."
+            )
+        for leaf, version in self._versions:
+            if leaf.version != version:
+                raise GraphError(
+                    f"an input of {type(self).__name__} (shape {leaf.shape}) was changed in place "
+                    "between forward and backward, so its gradient would be wrong. Call backward() "
+                    "before the optimiser step, or run the forward pass again."
+                )
+
+    def release(self) -> None:
+        self.edges = self.saved = None
+
+    def differentiable_backward(self, grads: Sequence[Tensor]) -> Any:
+        """`backward` on Tensors: saved arrays become Tensors again, at their place in the graph."""
+        twin = copy.copy(self)
+        kept = {} if self.saved is None else vars(self.saved)
+        twin.saved = SimpleNamespace(**{name: self._rewrap(name, a) for name, a in kept.items()})
+        return twin.backward(*grads)
+
+    def _rewrap(self, name: str, array: Array) -> Value:
+        if name in self._input_names:
+            return at_edge(array, self.edges[self._input_names.index(name)])  # type: ignore[index]
+        if name in self._saved_outputs:
+            return wrap(array, self, self._saved_outputs[name])
+        if getattr(getattr(array, "dtype", None), "kind", "") == "f":
+            raise GraphError(
+                f"{type(self).__name__} saved the float array {name!r}, which is neither an input "
+                "nor an output, so its second derivative would be lost. Recompute it in backward "
+                "from saved inputs, or make the op a FusedFunction with a reference."
+            )
+        return array
+
+
+class FusedFunction(Function):
+    """A fast path with a plain twin: `forward` and `backward` are written by hand on raw arrays,
+    and `reference(*inputs, **params)` says the same in plain ops. The reference is the
+    documentation, the oracle of the tests, and what is differentiated for second order."""
+
+    inputs: list[Array] | None = None
+
+    @staticmethod
+    def reference(*inputs: Value, **params: Any) -> Any:
+        raise NotImplementedError("a FusedFunction needs a reference made of plain ops")
+
+    def _record(self, inputs: Sequence[Any], arrays: list[Array], outputs: list[Array]) -> None:
+        self.inputs = arrays
+        super()._record(inputs, arrays, outputs)
+
+    def _keeps(self, i: int, kept: dict[str, Any]) -> bool:
+        return True
+
+    def release(self) -> None:
+        super().release()
+        self.inputs = None
+
+
+class Alias(Function):
+    """y = x, at a new place in the graph;  dx = g."""
+
+    def forward(self, x: Array) -> Array:
+        return x[...]
+
+    def backward(self, g: Value) -> Value:
+        return g
+
+
+def promote(*values: Any) -> tuple[Any, ...]:
+    """`values` cast to their common dtype (NumPy's promotion; Python scalars adapt to it)."""
+    arrays = [x.data if isinstance(x, _Tensor) else raw(x) for x in values]
+    dtype = backend_of(arrays).xp.result_type(*[a for a in arrays if a is not None])
+    return tuple(
+        x if a is None or not hasattr(a, "dtype") or a.dtype == dtype else ops.astype(x, dtype)
+        for x, a in zip(values, arrays, strict=True)
+    )
+
+
+def _dtypes_differ(arrays: Sequence[Array]) -> bool:
+    dtypes = [a.dtype for a in arrays if hasattr(a, "dtype")]
+    return any(d != dtypes[0] for d in dtypes)
+
+
+def _explained(op: str, error: Exception, arrays: Sequence[Array]) -> TinygenError:
+    """NumPy's complaint as the documented error, with the op and the caller's shapes."""
+    kinds = {
+        ValueError: ShapeError,
+        TypeError: DtypeError,
+        OverflowError: DtypeError,  # a Python number that the dtype cannot hold
+        IndexError: OutOfRangeError,
+    }
+    kind = next(ours for theirs, ours in kinds.items() if isinstance(error, theirs))
+    given = ", ".join(
+        f"{a.dtype}{list(a.shape)}" if hasattr(a, "shape") else repr(a) for a in arrays
+    )
+    return kind(f"{op}: {error}. The inputs were {given}; check their shapes, axes and dtypes.")
+
+
+# ---- places in the graph -------------------------------------------------------------------------
+
+
+def edge_of(x: Tensor) -> Edge:
+    """The edge by which a new node would point at `x`."""
+    return (x, 0) if x.node is None else (x.node, x.index)
+
+
+def wrap(array: Array, node: Function | None = None, index: int = 0) -> Tensor:
+    """A Tensor of `array`: output `index` of `node`, or a constant."""
+    tensor: Tensor = _Tensor.__new__(_Tensor)
+    tensor.data = array
+    tensor.requires_grad = node is not None and array.dtype.kind == "f"
+    tensor.node = node if tensor.requires_grad else None
+    tensor.index = index
+    tensor.grad = tensor.hooks = None
+    tensor.version = 0
+    return tensor
+
+
+def at_edge(array: Array, edge: Edge | None) -> Value:
+    """The value that a node saw: the leaf itself, a Tensor at its place, or a constant array."""
+    if edge is None:
+        return array
+    owner, index = edge
+    return owner if isinstance(owner, _Tensor) else wrap(array, owner, index)
+
+
+def form_of(edge: Edge) -> tuple[tuple[int, ...], Any]:
+    """Shape and dtype of the value at `edge`, which its gradient must have too."""
+    owner, index = edge
+    if isinstance(owner, _Tensor):
+        return owner.data.shape, owner.data.dtype
+    return owner.outputs[index]
+
+
+# Tensor and Function refer to each other; each needs the other only when called.
+from tinygen import ops  # noqa: E402
+from tinygen.tensor import Tensor as _Tensor  # noqa: E402

@@ -1,0 +1,115 @@
+"""Multi-head self-attention, and the cache that makes generation linear in what was written.
+
+B batch, T positions, C width, H query heads, H_kv key/value heads, D = C / H features of a head.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinygen import ops
+from tinygen.function import Value
+from tinygen.backend import Array, backend_of
+from tinygen.errors import GraphError, ShapeError, UsageError
+from tinygen.nn.linear import Linear
+from tinygen.nn.module import Module
+from tinygen.nn.sizes import require_sizes
+from tinygen.random import Generator
+from tinygen.tensor import Tensor
+
+
+class KeyValueCache:
+    """The keys and values of the positions that one attention layer has seen, up to `capacity`.
+
+    `append` adds those of new positions and returns all of them, (B, H_kv, length, D) each, as
+    views. It is for inference: what is cached has no gradient.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        require_sizes("KeyValueCache", capacity=capacity)
+        self.capacity = capacity
+        self.length = 0
+        self.keys: Array = None  # (B, H_kv, capacity, D), made when the first keys come
+        self.values: Array = None
+
+    def append(self, k: Value, v: Value) -> tuple[Array, Array]:
+        """k, v (B, H_kv, T, D): the new positions, which follow those appended before."""
+        if getattr(k, "requires_grad", False) or getattr(v, "requires_grad", False):
+            raise GraphError(
+                "a key/value cache would lose the gradient of what it keeps: call the model inside "
+                "tg.no_grad(), or without a cache."
+            )
+        k, v = (x.data if isinstance(x, Tensor) else x for x in (k, v))
+        B, H_kv, T, D = k.shape
+        if self.keys is None:
+            xp = backend_of([k]).xp
+            self.keys = xp.empty((B, H_kv, self.capacity, D), k.dtype)
+            self.values = xp.empty_like(self.keys)
+        stop = self.length + T
+        if stop > self.capacity or self.keys.shape[0] != B:
+            raise ShapeError(
+                f"a cache of {self.length} positions, capacity {self.capacity}, batch "
+                f"{self.keys.shape[0]} cannot take {T} positions of batch {B}. Start a new cache."
+            )
+        self.keys[:, :, self.length : stop] = k
+        self.values[:, :, self.length : stop] = v
+        self.length = stop
+        return self.keys[:, :, :stop], self.values[:, :, :stop]
+
+
+class MultiHeadAttention(Module):
+    """out(attention(q, k, v)), with q, k, v = qkv(x) cut into heads: x (B, T, C) -> (B, T, C)
+    (Vaswani et al. 2017, section 3.2.2).
+
+    One packed weight makes all heads; its outputs are H query heads, then H_kv key heads, then
+    H_kv value heads. With n_kv_head < n_head each key/value head serves H / H_kv query heads in
+    order (Ainslie et al. 2023).
+    """
+
+    def __init__(
+        self,
+        width: int,
+        n_head: int,
+        *,
+        n_kv_head: int | None = None,
+        bias: bool = True,
+        causal: bool = False,
+        rng: Generator,
+    ) -> None:
+        n_kv_head = n_head if n_kv_head is None else n_kv_head
+        require_sizes("MultiHeadAttention", width=width, n_head=n_head, n_kv_head=n_kv_head)
+        if width % n_head or n_head % n_kv_head:
+            raise UsageError(
+                f"MultiHeadAttention: {n_head} heads of width {width} with {n_kv_head} key/value "
+                "heads; width must be a multiple of n_head, and n_head of n_kv_head."
+            )
+        self.n_head, self.n_kv_head, self.causal = n_head, n_kv_head, causal
+        packed = (n_head + 2 * n_kv_head) * (width // n_head)
+        self.qkv = Linear(width, packed, bias, rng=rng)
+        self.out = Linear(width, width, bias, rng=rng)
+
+    def forward(self, x: Value, *, mask: Value = None, cache: KeyValueCache | None = None) -> Any:
+        """`mask` as in `tg.ops.attention`. With a `cache`, x are the positions that follow the
+        cached ones, and attend to those too; for causal attention the result is that of the whole
+        sequence."""
+        qkv = self.qkv(x)  # (B, T, (H + 2 H_kv) D)
+        if cache is None:
+            merged = ops.packed_attention(
+                qkv, self.n_head, self.n_kv_head, causal=self.causal, mask=mask
+            )
+        else:
+            merged = self._attend_with(cache, qkv, mask)
+        return self.out(merged)  # (B, T, C)
+
+    def _attend_with(self, cache: KeyValueCache, qkv: Value, mask: Value) -> Any:
+        B, T, packed = qkv.shape
+        H, H_kv = self.n_head, self.n_kv_head
+        heads = ops.reshape(qkv, (B, T, H + 2 * H_kv, packed // (H + 2 * H_kv)))
+        heads = ops.permute_dims(heads, (0, 2, 1, 3))  # (B, H + 2 H_kv, T, D)
+        k, v = cache.append(heads[:, H : H + H_kv], heads[:, H + H_kv :])  # (B, H_kv, length, D)
+        out = ops.attention(heads[:, :H], k, v, causal=self.causal, mask=mask)  # (B, H, T, D)
+        return ops.reshape(ops.permute_dims(out, (0, 2, 1, 3)), (B, T, -1))
+
+    def settings(self) -> str:
+        grouped = "" if self.n_kv_head == self.n_head else f", n_kv_head={self.n_kv_head}"
+        return f"n_head={self.n_head}{grouped}{', causal' if self.causal else ''}"

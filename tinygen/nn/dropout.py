@@ -1,0 +1,32 @@
+"""Dropout, with a random stream of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinygen import ops
+from tinygen.function import Value
+from tinygen.errors import UsageError
+from tinygen.nn.module import Module
+from tinygen.random import Generator
+
+
+class Dropout(Module):
+    """In training, each element is zeroed with probability p and the others scaled by 1 / (1 - p)
+    (Srivastava et al. 2014); the identity in eval mode.
+
+    The layer draws from a child of `rng` made at construction. Its name is itself drawn, so that
+    layers built from one generator have independent masks; `rng` is moved only if p > 0.
+    """
+
+    def __init__(self, p: float, *, rng: Generator) -> None:
+        if not 0 <= p < 1:
+            raise UsageError(f"Dropout: p is {p}; it lies in [0, 1).")
+        self.p = p
+        self.rng = rng.spawn(f"dropout {rng.words(1)[0]}") if p else None
+
+    def forward(self, x: Value) -> Any:
+        return ops.dropout(x, self.p, rng=self.rng) if self.training and self.p else x
+
+    def settings(self) -> str:
+        return f"p={self.p}"

@@ -1,0 +1,274 @@
+"""The Module: parameters, buffers, random streams and other modules, found by walking attributes.
+
+    class Net(tg.nn.Module):
+        def __init__(self, *, rng):
+            self.layers = [tg.nn.Linear(8, 16, rng=rng), tg.nn.Linear(16, 1, rng=rng)]
+            self.scale = tg.nn.Parameter(tg.ones((1,)))
+
+        def forward(self, x):
+            for layer in self.layers:
+                x = layer(x).tanh()
+            return x * self.scale
+
+The walk reads `vars(self)` in insertion order, through modules, lists, tuples and dicts, and a name
+is the path it took: `layers.0.weight`. Nothing is registered and no attribute access is
+intercepted, so the order is that of the source and the same in every run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Self, TypeAlias, TypeVar
+
+import numpy as np
+
+from tinygen import trace
+from tinygen.function import no_grad
+from tinygen.backend import backend_of
+from tinygen.errors import CheckpointError, DtypeError
+from tinygen.nn.parameter import Buffer, Parameter
+from tinygen.random import Generator
+from tinygen.tensor import Tensor
+
+Part: TypeAlias = "Module | Parameter | Buffer | Generator"
+"""What the walk finds; everything else among the attributes is left alone."""
+
+StateDict: TypeAlias = "dict[str, np.ndarray[Any, Any]]"
+
+Kind = TypeVar("Kind", bound=Any)
+
+
+class Module:
+    """Base of every layer and model. A subclass sets attributes in `__init__` and writes `forward`.
+
+    `training` says whether layers such as dropout behave as in training; `frozen` is set inside
+    `tg.freeze(module)`, where buffers must not move.
+    """
+
+    training: bool = True
+    frozen: bool = False
+    forward_pre_hooks: Sequence[Callable[..., Any]] = ()
+    forward_hooks: Sequence[Callable[..., Any]] = ()
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} does not define forward")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        for pre_hook in tuple(self.forward_pre_hooks):
+            replaced = pre_hook(self, args)
+            args = args if replaced is None else replaced
+        if trace.active is None:
+            result = self.forward(*args, **kwargs)
+        else:
+            with trace.active.module(self):
+                result = self.forward(*args, **kwargs)
+        for hook in tuple(self.forward_hooks):
+            replaced = hook(self, args, result)
+            result = result if replaced is None else replaced
+        return result
+
+    # ---- the walk
+
+    def parts(self) -> Iterator[tuple[str, Part]]:
+        """The direct parts with their names: attributes, looked for inside lists, tuples, dicts."""
+        return _parts(vars(self).items())
+
+    def walk(self, *, tied: bool = False) -> Iterator[tuple[str, Part]]:
+        """This module (named "") and every part below it, depth first, each once under its first
+        name; with `tied`, once under each of its names."""
+        stack: list[tuple[str, Part, tuple[int, ...]]] = [("", self, ())]
+        seen: set[int] = set()
+        while stack:
+            path, part, above = stack.pop()
+            if id(part) in (above if tied else seen):
+                continue
+            seen.add(id(part))
+            yield path, part
+            if isinstance(part, Module):
+                prefix, above = f"{path}." if path else "", (*above, id(part))
+                stack += reversed([(prefix + name, p, above) for name, p in part.parts()])
+
+    def _named(self, kind: type[Kind]) -> list[tuple[str, Kind]]:
+        return [(name, part) for name, part in self.walk() if isinstance(part, kind)]
+
+    def named_parameters(self) -> list[tuple[str, Parameter]]:
+        """Pairs (name, parameter) in the order of the source; a tied one once, by its first name."""
+        return self._named(Parameter)
+
+    def parameters(self) -> list[Parameter]:
+        return [parameter for _, parameter in self.named_parameters()]
+
+    def named_buffers(self) -> list[tuple[str, Buffer]]:
+        return self._named(Buffer)
+
+    def buffers(self) -> list[Buffer]:
+        return [buffer for _, buffer in self.named_buffers()]
+
+    def named_modules(self) -> list[tuple[str, Module]]:
+        """This module, named "", and all below it."""
+        return self._named(Module)
+
+    def modules(self) -> list[Module]:
+        return [module for _, module in self.named_modules()]
+
+    def named_children(self) -> list[tuple[str, Module]]:
+        """The modules directly below this one."""
+        return [(name, part) for name, part in self.parts() if isinstance(part, Module)]
+
+    def children(self) -> list[Module]:
+        return [child for _, child in self.named_children()]
+
+    def named_generators(self) -> dict[str, Generator]:
+        """The random streams, whose positions belong to a checkpoint: `dropout.rng`."""
+        return dict(self._named(Generator))
+
+    @property
+    def n_parameters(self) -> int:
+        """How many numbers are learned; tied ones count once."""
+        return sum(parameter.size for parameter in self.parameters())
+
+    # ---- mode, place and precision
+
+    def train(self, training: bool = True) -> Self:
+        """Sets `training` here and below."""
+        for module in self.modules():
+            module.training = training
+        return self
+
+    def eval(self) -> Self:
+        return self.train(False)
+
+    @contextmanager
+    def inference(self) -> Iterator[None]:
+        """Inside, no graph is recorded and every module is in eval mode; afterwards each is as it
+        was."""
+        modes = [(module, module.training) for module in self.modules()]
+        try:
+            self.eval()
+            with no_grad():
+                yield
+        finally:
+            for module, training in modes:
+                module.training = training
+
+    def to(self, device: str | None = None, dtype: Any = None) -> Self:
+        """Moves parameters and buffers to `device`, and the floating-point ones to `dtype`.
+
+        They stay the same objects, so an optimiser that holds them goes on; gradients are dropped.
+        """
+        if dtype is not None and np.dtype(dtype).kind != "f":
+            raise DtypeError(
+                f"a module's parameters are floating-point numbers, and {np.dtype(dtype)} is not a "
+                'floating-point dtype. Use "float32" or "float64".'
+            )
+        for _, tensor in self._named(Tensor):
+            kept = tensor.dtype if tensor.dtype.kind != "f" else dtype
+            tensor.data = tensor.detach().to(device, kept).data
+            tensor.grad = None
+            tensor.version += 1
+        return self
+
+    # ---- state
+
+    def state_dict(self) -> StateDict:
+        """A snapshot by name: copies, as NumPy arrays, of every parameter and buffer. A tied one
+        is there once, under its first name."""
+        return {name: np.array(x.detach().numpy()) for name, x in self._named(Tensor)}
+
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
+        """Copies the arrays of `state` into the parameters and buffers, in place.
+
+        Shapes must agree; another floating-point dtype is cast. A tied parameter may be given by
+        any of its names, or by several if they agree. Raises CheckpointError, listing every
+        missing, surplus and unfitting entry, before anything is changed; without `strict`, missing
+        and surplus entries are left out instead.
+        """
+        names = {name: part for name, part in self.walk(tied=True) if isinstance(part, Tensor)}
+        found: dict[Tensor, tuple[str, np.ndarray[Any, Any]]] = {}
+        faults = []
+        for name, value in state.items():
+            tensor = names.get(name)
+            array = np.asarray(value)
+            if tensor is None:
+                faults += [f"surplus {name} {array.shape}"] if strict else []
+            elif fault := _unfit(array, tensor):
+                faults.append(f"{name} {fault}")
+            elif tensor in found and not np.array_equal(found[tensor][1], array):
+                faults.append(f"{name} differs from {found[tensor][0]}, to which it is tied")
+            else:
+                found[tensor] = name, array
+        if strict:
+            wanted = self._named(Tensor)
+            faults += [f"missing {name} {x.shape}" for name, x in wanted if x not in found]
+        if faults:
+            raise CheckpointError(
+                f"this state does not fit {type(self).__name__}: {'; '.join(faults)}. Build the "
+                "model with the configuration that the state was saved with."
+            )
+        for tensor, (_, array) in found.items():
+            tensor.data[...] = backend_of([tensor.data]).asarray(array)
+            tensor.version += 1
+
+    # ---- hooks
+
+    def register_forward_pre_hook(self, hook: Callable[..., Any]) -> Callable[[], None]:
+        """Call `hook(module, args)` before `forward`; a tuple that it returns replaces `args`.
+        Returns a function that removes the hook."""
+        self.forward_pre_hooks = [*self.forward_pre_hooks, hook]
+        return lambda: self._remove_hook("forward_pre_hooks", hook)
+
+    def register_forward_hook(self, hook: Callable[..., Any]) -> Callable[[], None]:
+        """Call `hook(module, args, result)` after `forward`; what it returns, unless None, replaces
+        the result. Returns a function that removes the hook."""
+        self.forward_hooks = [*self.forward_hooks, hook]
+        return lambda: self._remove_hook("forward_hooks", hook)
+
+    def _remove_hook(self, where: str, hook: Callable[..., Any]) -> None:
+        setattr(self, where, [kept for kept in getattr(self, where) if kept is not hook])
+
+    # ---- what it looks like
+
+    def settings(self) -> str:
+        """What stands between the brackets of the module's line in `repr`."""
+        return ""
+
+    def __repr__(self) -> str:
+        rows = list(_rows(self, "", 0))
+        width = max(len(text) for text, _ in rows)
+        counts = [f"{count:,}" if count else "" for _, count in rows]
+        margin = max(len(count) for count in counts)
+        lines = [f"{row[0]:<{width}}  {count:>{margin}}" for row, count in zip(rows, counts)]
+        return "\n".join(line.rstrip() for line in lines)
+
+
+def _parts(items: Iterable[tuple[Any, Any]], prefix: str = "") -> Iterator[tuple[str, Part]]:
+    for name, value in items:
+        if isinstance(value, (Parameter, Buffer, Module, Generator)):
+            yield f"{prefix}{name}", value
+        elif isinstance(value, (list, tuple)):
+            yield from _parts(enumerate(value), f"{prefix}{name}.")
+        elif isinstance(value, dict):
+            yield from _parts(value.items(), f"{prefix}{name}.")
+
+
+def _rows(part: Module | Tensor, name: str, depth: int) -> Iterator[tuple[str, int]]:
+    """The lines of `repr`: (indented text, number of parameters)."""
+    label = "  " * depth + (f"{name}: " if name else "")
+    if isinstance(part, Tensor):
+        yield f"{label}{type(part).__name__}{list(part.shape)} {part.dtype}", part.size
+        return
+    settings = part.settings()
+    yield f"{label}{type(part).__name__}({settings})", part.n_parameters
+    for inner_name, inner in part.parts():
+        # A layer that says its settings has said the shapes of its parameters.
+        if isinstance(inner, Module) or (isinstance(inner, Tensor) and not settings):
+            yield from _rows(inner, inner_name, depth + 1)
+
+
+def _unfit(array: np.ndarray[Any, Any], tensor: Tensor) -> str | None:
+    if array.shape != tensor.shape:
+        return f"has shape {array.shape} where the model has {tensor.shape}"
+    if array.dtype.kind != tensor.dtype.kind:
+        return f"is {array.dtype} where the model has {tensor.dtype}"
+    return None

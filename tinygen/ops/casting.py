@@ -1,0 +1,64 @@
+"""The same values in new memory: another dtype, or a copy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tinygen.backend import Array, backend_named
+from tinygen.errors import DtypeError
+from tinygen.function import Function, Value
+
+__all__ = ["astype", "copy"]
+
+
+class AsType(Function):
+    """y = x rounded to another dtype;  dx = g in x's dtype."""
+
+    def forward(self, x: Array, *, dtype: Any) -> Array:
+        self.source = x.dtype
+        return x.astype(dtype)
+
+    def backward(self, g: Value) -> Value:
+        return astype(g, self.source)
+
+
+class Clone(Function):
+    """y = x in memory of its own;  dx = g."""
+
+    def forward(self, x: Array) -> Array:
+        return x.copy()
+
+    def backward(self, g: Value) -> Value:
+        return g
+
+    def flops(self, arrays: Sequence[Array], outputs: Sequence[Array]) -> int:
+        return 0
+
+
+def astype(x: Value, dtype: Any) -> Any:
+    """x as `dtype`, always a copy; the gradient comes back in x's own dtype.
+
+    `dtype` is real: "float32", "float64", "int64", "bool", ... A cast to integers or booleans ends
+    the graph. Anything else is a `DtypeError`.
+    """
+    return AsType.apply(x, dtype=real_dtype("astype", dtype))
+
+
+def copy(x: Value) -> Any:
+    """x in memory of its own, with an identity gradient."""
+    return Clone.apply(x)
+
+
+def real_dtype(op: str, dtype: Any) -> Any:
+    """`dtype` as a dtype object; booleans, integers and real floats are what tinygen computes in.
+
+    The dtypes of every device are NumPy's, so the CPU can tell.
+    """
+    try:
+        found = backend_named("cpu").xp.dtype(dtype)
+    except TypeError as error:
+        raise DtypeError(f"{op}: {dtype!r} is not a dtype; use for example 'float32'.") from error
+    if dtype is None or found.kind not in "biuf":
+        raise DtypeError(f"{op}: dtype {dtype!r} is not boolean, integer or real floating-point.")
+    return found

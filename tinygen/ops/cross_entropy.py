@@ -1,0 +1,167 @@
+"""Cross-entropy from logits: the loss of every model that predicts a class or a token."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tinygen import ops
+from tinygen.function import FusedFunction, Value
+from tinygen.backend import Array
+from tinygen.errors import DtypeError, OutOfRangeError, ShapeError, UsageError
+from tinygen.ops.checks import known_reduction, same_float_dtype
+from tinygen.tensor import Tensor
+
+__all__ = ["cross_entropy"]
+
+
+class CrossEntropy(FusedFunction):
+    """l = lse(x) - (1 - s) x[t] - s mean(x) + z lse(x)^2 per row; s smooths the label, z the lse.
+
+    dx = g ((1 + 2 z lse) softmax(x) - (1 - s) onehot(t) - s / V), zero on ignored rows. The
+    z-loss keeps lse near 0 (Chowdhery et al. 2022, PaLM, section 5).
+    """
+
+    @staticmethod
+    def reference(
+        logits: Value,
+        targets: Array,
+        *,
+        label_smoothing: float,
+        ignore_index: int | None,
+        z_loss: float,
+    ) -> Value:
+        lse = ops.logsumexp(logits, axis=-1)  # (N,)
+        kept = ops.not_equal(targets, -1 if ignore_index is None else ignore_index)
+        classes = ops.where(kept, targets, 0) if ignore_index is not None else targets
+        picked = ops.take_along_axis(logits, ops.expand_dims(classes, -1), axis=-1)  # (N, 1)
+        losses = lse - (1 - label_smoothing) * ops.squeeze(picked, -1)
+        if label_smoothing:
+            losses = losses - label_smoothing * ops.mean(logits, axis=-1)
+        if z_loss:
+            losses = losses + z_loss * lse * lse
+        return losses if ignore_index is None else ops.where(kept, losses, 0.0)
+
+    def forward(self, logits: Array, targets: Array, **options: Any) -> Array:
+        losses, lse = self.backend.cross_entropy_forward(logits, targets, **options)
+        self.save(logits=logits, targets=targets, lse=lse)
+        return losses
+
+    def backward(self, g: Array) -> tuple[Array, None]:
+        s = self.saved
+        dx = self.backend.cross_entropy_backward(g, s.logits, s.lse, s.targets, **self.params)
+        return dx, None
+
+    def flops(self, arrays: Sequence[Array], outputs: Sequence[Array]) -> int:
+        return 5 * arrays[0].size
+
+
+class SoftCrossEntropy(FusedFunction):
+    """l = (sum p) lse(x) - sum p x + z lse(x)^2 per row, for a distribution p over the classes.
+
+    dx = g ((sum p + 2 z lse) softmax(x) - p);  dp = g (lse - x).
+    """
+
+    @staticmethod
+    def reference(logits: Value, targets: Value, *, z_loss: float) -> Value:
+        lse = ops.logsumexp(logits, axis=-1)  # (N,)
+        losses = ops.sum(targets * (ops.expand_dims(lse, -1) - logits), axis=-1)
+        return losses + z_loss * lse * lse if z_loss else losses
+
+    def forward(self, logits: Array, targets: Array, *, z_loss: float) -> Array:
+        losses, lse = self.backend.soft_cross_entropy_forward(logits, targets, z_loss)
+        self.save(logits=logits, targets=targets, lse=lse)
+        return losses
+
+    def backward(self, g: Array) -> tuple[Array | None, ...]:
+        s = self.saved
+        z_loss = self.params["z_loss"]
+        return self.backend.soft_cross_entropy_backward(
+            g, s.logits, s.lse, s.targets, z_loss, self.needs
+        )
+
+    def flops(self, arrays: Sequence[Array], outputs: Sequence[Array]) -> int:
+        return 7 * arrays[0].size
+
+
+def cross_entropy(
+    logits: Value,
+    targets: Value,
+    *,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+    ignore_index: int | None = None,
+    z_loss: float = 0.0,
+) -> Any:
+    """-log softmax(logits)[target], in nats; the classes are on the last axis.
+
+    logits (..., V); targets either integers (...) or distributions (..., V) of logits' dtype.
+    `label_smoothing` s mixes the target with the uniform distribution, (1 - s) p + s / V. Rows whose
+    target is `ignore_index` count neither in the sum nor in the mean (over no rows at all, the
+    mean is NaN). `z_loss` adds z log(sum exp)^2. reduction "mean", "sum" or "none".
+    """
+    known_reduction("cross_entropy", reduction)
+    same_float_dtype("cross_entropy", logits=logits)
+    if not 0 <= label_smoothing <= 1:
+        raise UsageError(f"cross_entropy: label_smoothing is {label_smoothing}; it lies in [0, 1].")
+    if logits.ndim < 1 or logits.shape[-1] == 0:
+        raise ShapeError(f"cross_entropy: logits of shape {logits.shape} have no classes.")
+    lead = logits.shape[:-1]
+    rows = ops.reshape(logits, (-1, logits.shape[-1])) if logits.size else logits
+    rows = rows if logits.size else ops.reshape(logits, (0, logits.shape[-1]))
+    if getattr(targets, "dtype", None) is not None and targets.dtype.kind == "f":
+        losses = _soft(logits, rows, targets, label_smoothing, ignore_index, z_loss)
+        counted: Any = losses.size
+    else:
+        classes = _classes(logits, targets, ignore_index)
+        options = dict(
+            label_smoothing=label_smoothing, ignore_index=ignore_index, z_loss=z_loss
+        )
+        losses = CrossEntropy.apply(rows, classes, **options)
+        counted = classes.size if ignore_index is None else int((classes != ignore_index).sum())
+    if reduction == "none":
+        return ops.reshape(losses, lead)
+    total = ops.sum(losses)
+    return total if reduction == "sum" else total * (1 / counted if counted else float("nan"))
+
+
+def _soft(
+    logits: Value, rows: Value, targets: Value, smoothing: float, ignore: int | None, z_loss: float
+) -> Value:
+    same_float_dtype("cross_entropy", logits=logits, targets=targets)
+    if targets.shape != logits.shape:
+        raise ShapeError(
+            f"cross_entropy: distributions of shape {targets.shape} for logits of shape "
+            f"{logits.shape}; they must be equal, or give integer targets."
+        )
+    if ignore is not None:
+        raise UsageError("cross_entropy: ignore_index is for integer targets.")
+    soft = ops.reshape(targets, rows.shape)
+    if smoothing:
+        soft = (1 - smoothing) * soft + smoothing / rows.shape[-1]
+    return SoftCrossEntropy.apply(rows, soft, z_loss=z_loss)
+
+
+def _classes(logits: Value, targets: Value, ignore_index: int | None) -> Array:
+    """The integer targets as a flat array, checked."""
+    classes = targets.data if isinstance(targets, Tensor) else targets
+    if getattr(getattr(classes, "dtype", None), "kind", None) not in ("i", "u"):
+        raise DtypeError(
+            "cross_entropy: targets are integers (classes) or floats (distributions), not "
+            f"{getattr(classes, 'dtype', type(classes).__name__)}."
+        )
+    if classes.shape != logits.shape[:-1]:
+        raise ShapeError(
+            f"cross_entropy: targets of shape {classes.shape} for logits of shape {logits.shape}; "
+            "there must be one target per row of logits."
+        )
+    classes = classes.reshape(-1)
+    V = logits.shape[-1]
+    wrong = (classes < 0) | (classes >= V)
+    if ignore_index is not None:
+        wrong &= classes != ignore_index
+    if wrong.any():
+        raise OutOfRangeError(
+            f"cross_entropy: target {int(classes[wrong][0])} is not a class: there are {V}."
+        )
+    return classes

@@ -1,0 +1,47 @@
+"""Dropout: a random mask, drawn once and then an input like any other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinygen.function import Function, Value
+from tinygen.backend import Array
+from tinygen.errors import ShapeError, UsageError
+from tinygen.ops.checks import same_float_dtype
+from tinygen.random import Generator
+from tinygen.tensor import Tensor
+
+__all__ = ["dropout"]
+
+
+class Dropout(Function):
+    """y = x mask / (1 - p);  dx = g mask / (1 - p)."""
+
+    def forward(self, x: Array, mask: Array, *, p: float) -> Array:
+        self.save(mask=mask)
+        self.scale = 1 / (1 - p)
+        return x * (mask * x.dtype.type(self.scale))
+
+    def backward(self, g: Value) -> tuple[Value, None]:
+        return g * self.saved.mask * self.scale, None
+
+
+def dropout(x: Value, p: float, *, rng: Generator | None = None, mask: Value = None) -> Any:
+    """Each element of `x` zeroed with probability `p`, the others scaled by 1 / (1 - p).
+
+    The mask is drawn from `rng`, or given as a boolean array of x's shape (True = keep). The
+    expectation of the output is `x` (Srivastava et al. 2014, in its inverted form). 0 <= p < 1.
+    """
+    same_float_dtype("dropout", x=x)
+    if not 0 <= p < 1:
+        raise UsageError(f"dropout: p is {p}; it lies in [0, 1).")
+    if mask is None and p == 0:
+        return x
+    if mask is None:
+        if rng is None:
+            raise UsageError("dropout: give the random generator (rng=...) or the mask itself.")
+        device = x.device if isinstance(x, Tensor) else "cpu"
+        mask = rng.uniform(x.shape, device=device) >= p
+    elif mask.shape != x.shape:
+        raise ShapeError(f"dropout: the mask has shape {mask.shape} and x {x.shape}; make them equal.")
+    return Dropout.apply(x, mask.data if isinstance(mask, Tensor) else mask, p=p)

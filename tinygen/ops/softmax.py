@@ -1,0 +1,73 @@
+"""Softmax and its logarithm over one axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tinygen import ops
+from tinygen.function import FusedFunction, Value
+from tinygen.backend import Array
+from tinygen.errors import ShapeError
+from tinygen.ops.checks import same_float_dtype
+
+__all__ = ["log_softmax", "softmax"]
+
+
+class Softmax(FusedFunction):
+    """y = exp(x) / sum exp(x);  dx = y (g - sum g y)."""
+
+    @staticmethod
+    def reference(x: Value, *, axis: int) -> Value:
+        return ops.exp(x - ops.logsumexp(x, axis=axis, keepdims=True))
+
+    def forward(self, x: Array, *, axis: int) -> Array:
+        y = self.backend.softmax(x, axis)
+        self.save(y=y)
+        return y
+
+    def backward(self, g: Array) -> Array:
+        return self.backend.softmax_backward(g, self.saved.y, self.params["axis"])
+
+    def flops(self, arrays: Sequence[Array], outputs: Sequence[Array]) -> int:
+        return 5 * outputs[0].size  # maximum, difference, exp, sum, quotient
+
+
+class LogSoftmax(FusedFunction):
+    """y = x - log sum exp(x);  dx = g - exp(y) sum g."""
+
+    @staticmethod
+    def reference(x: Value, *, axis: int) -> Value:
+        return x - ops.logsumexp(x, axis=axis, keepdims=True)
+
+    def forward(self, x: Array, *, axis: int) -> Array:
+        y = self.backend.log_softmax(x, axis)
+        self.save(y=y)
+        return y
+
+    def backward(self, g: Array) -> Array:
+        return self.backend.log_softmax_backward(g, self.saved.y, self.params["axis"])
+
+    def flops(self, arrays: Sequence[Array], outputs: Sequence[Array]) -> int:
+        return 5 * outputs[0].size
+
+
+def softmax(x: Value, axis: int = -1) -> Any:
+    """exp(x) / sum exp(x) along `axis`, for any float array; never overflows.
+
+    The maximum is subtracted first, so finite inputs of any size give finite results; a slice that
+    is all -inf gives NaN, as it has no distribution.
+    """
+    return Softmax.apply(x, axis=_checked_axis("softmax", x, axis))
+
+
+def log_softmax(x: Value, axis: int = -1) -> Any:
+    """log(softmax(x)) along `axis`, accurate where the probability underflows."""
+    return LogSoftmax.apply(x, axis=_checked_axis("log_softmax", x, axis))
+
+
+def _checked_axis(op: str, x: Value, axis: int) -> int:
+    same_float_dtype(op, x=x)
+    if not -x.ndim <= axis < x.ndim:
+        raise ShapeError(f"{op}: axis {axis} does not exist in an array of shape {x.shape}.")
+    return axis

@@ -1,0 +1,64 @@
+"""Adam (Kingma and Ba 2015, algorithm 1) and AdamW (Loshchilov and Hutter 2019, algorithm 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+from tinygen.backend import backend_of
+from tinygen.optim.flat import FlatParameters
+from tinygen.optim.optimizer import Group, Optimizer
+
+
+class Adam(Optimizer):
+    """m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;
+    p -= lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps), with g += weight_decay p before."""
+
+    moments = ("m", "v")
+    decoupled: ClassVar[bool] = False
+    """Whether weight decay acts on the parameter itself instead of on the gradient."""
+
+    def __init__(
+        self,
+        parameters: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(parameters, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+
+    def _update(self, flat: FlatParameters, group: Group, lr: float) -> None:
+        update = backend_of([flat.data]).adamw_update
+        weight_decay = group["weight_decay"]
+        for step, place, grad in flat.blocks():
+            p, m, v = flat.data[place], flat.moments["m"][place], flat.moments["v"][place]
+            if weight_decay and not self.decoupled:
+                grad = grad + weight_decay * p
+            update(
+                p,
+                grad,
+                m,
+                v,
+                lr=lr,
+                betas=group["betas"],
+                eps=group["eps"],
+                weight_decay=weight_decay if self.decoupled else 0.0,
+                step=step,
+            )
+
+
+class AdamW(Adam):
+    """Adam, whose weight decay p *= 1 - lr weight_decay does not pass through the moments."""
+
+    decoupled = True
+
+    def __init__(
+        self,
+        parameters: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
+        super().__init__(parameters, lr, betas, eps, weight_decay)

@@ -1,0 +1,40 @@
+"""Gradient clipping.
+
+Gradients are replaced, not scaled in place: two leaves may share one gradient buffer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from tinygen.backend import backend_of
+from tinygen.errors import UsageError
+from tinygen.tensor import Tensor
+
+
+def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
+    """Scale all gradients together so that their joint Euclidean norm is at most `max_norm`
+    (Pascanu et al. 2013, algorithm 1). Returns the norm before.
+
+    A norm that is not finite is returned and the gradients stay: there is no right scale for them.
+    """
+    if not max_norm > 0:
+        raise UsageError(f"clip_grad_norm: max_norm is {max_norm}; it must be positive.")
+    clipped = [p for p in parameters if p.grad is not None]
+    grads = [p.grad.data for p in clipped if p.grad is not None]
+    total = math.sqrt(math.fsum(float(backend_of([g]).xp.vdot(g, g)) for g in grads))
+    if math.isfinite(total) and total > max_norm:
+        for p, g in zip(clipped, grads, strict=True):
+            p.grad = Tensor(g * (max_norm / total))
+    return total
+
+
+def clip_grad_value(parameters: Iterable[Tensor], limit: float) -> None:
+    """Bring every element of every gradient into [-limit, limit]."""
+    if not limit > 0:
+        raise UsageError(f"clip_grad_value: limit is {limit}; it must be positive.")
+    for p in parameters:
+        if p.grad is not None:
+            g = p.grad.data
+            p.grad = Tensor(backend_of([g]).xp.clip(g, -limit, limit))

@@ -1,0 +1,93 @@
+"""Parameters laid end to end in one array, so that an optimiser walks memory once, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from tinygen.backend import Array, backend_of
+from tinygen.errors import ShapeError, UsageError
+from tinygen.tensor import Tensor
+
+BLOCK = 32768
+"""Elements updated at a time: parameter, gradient, moments and a temporary stay in the cache."""
+
+
+class FlatParameters:
+    """Parameters of one dtype in one flat array, with their moments beside it.
+
+    `data` of each parameter becomes a view into `data` here, of the same shape: an update of the
+    flat array in place is an update of the parameter.
+    """
+
+    def __init__(self, parameters: Sequence[Tensor], moments: Sequence[str]) -> None:
+        xp = backend_of([p.data for p in parameters]).xp
+        dtype = parameters[0].dtype
+        self.parameters = list(parameters)
+        self.data = xp.empty(sum(p.size for p in parameters), dtype)
+        self.moments = {name: xp.zeros_like(self.data) for name in moments}
+        self.steps = [0] * len(parameters)  # updates that each parameter has had
+        self.places: list[slice] = []
+        self._views: list[Array] = []
+        self._scratch = xp.empty(min(BLOCK, self.data.size), dtype)
+        start = 0
+        for parameter in parameters:
+            self.places.append(slice(start, start + parameter.size))
+            self._views.append(self.data[self.places[-1]].reshape(parameter.shape))
+            start += parameter.size
+        self.claim()
+
+    def claim(self) -> None:
+        """Move in every parameter whose array is not ours: at first, or after `p.data = array`."""
+        for parameter, view in zip(self.parameters, self._views, strict=True):
+            if parameter.data is not view:
+                if (parameter.shape, parameter.dtype) != (view.shape, view.dtype):
+                    raise UsageError(
+                        f"a parameter that was {view.dtype}{list(view.shape)} when the optimiser "
+                        f"took it is now {parameter.dtype}{list(parameter.shape)}. Convert the "
+                        "model first (module.to), then make the optimiser."
+                    )
+                view[...] = parameter.data
+                parameter.data = view
+
+    def updates(self) -> list[tuple[int, Array]]:
+        """(index, gradient) of each parameter that has one; their steps and versions move on."""
+        self.claim()
+        found = [(i, p.grad.data) for i, p in enumerate(self.parameters) if p.grad is not None]
+        for i, grad in found:
+            p = self.parameters[i]
+            if (grad.shape, grad.dtype) != (p.shape, p.dtype):
+                raise ShapeError(
+                    f"a parameter that is {p.dtype}{list(p.shape)} has a .grad that is "
+                    f"{grad.dtype}{list(grad.shape)}; set it to one of its own form, or to None."
+                )
+        for i, _ in found:
+            self.steps[i] += 1
+            self.parameters[i].version += 1
+        return found
+
+    def blocks(self) -> Iterator[tuple[int, slice, Array]]:
+        """The same in pieces of at most BLOCK elements, for elementwise updates: (step, place in
+        the flat arrays, flat gradient).
+
+        A large gradient is used where it lies; small neighbours are gathered in a scratch block,
+        so there is no flat copy of all gradients. The gradient is read-only to the caller.
+        """
+        step, start, stop = 0, 0, 0  # what has been gathered and not yet given out
+        for i, grad in self.updates():
+            place = self.places[i]
+            joins = place.start == stop and self.steps[i] == step and place.stop - start <= BLOCK
+            if not joins:
+                if start < stop:
+                    yield step, slice(start, stop), self._scratch[: stop - start]
+                step, start, stop = self.steps[i], place.start, place.start
+            if grad.size > BLOCK:
+                flat = grad.reshape(-1)
+                for low in range(0, grad.size, BLOCK):
+                    high = min(low + BLOCK, grad.size)
+                    yield step, slice(start + low, start + high), flat[low:high]
+                start = stop = place.stop
+            else:
+                self._scratch[stop - start : place.stop - start].reshape(grad.shape)[...] = grad
+                stop = place.stop
+        if start < stop:
+            yield step, slice(start, stop), self._scratch[: stop - start]

@@ -1,0 +1,276 @@
+"""The GPT recipe: text, tokenizer, model, AdamW on a cosine schedule; nanoGPT's settings.
+
+`nano` is nanoGPT's character-level Shakespeare on a CPU, `small` the same on a GPU (Karpathy 2022,
+github.com/karpathy/nanoGPT, config/train_shakespeare_char.py and README).
+"""
+
+import codecs
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from tinygen import optim
+from tinygen.backend import backend_named
+from tinygen.checkpoint import State
+from tinygen.data.baselines import bigram_nats
+from tinygen.data.batches import Batch, TokenBatches, sequential_blocks
+from tinygen.data.sources import read_corpus
+from tinygen.data.splits import HELD_OUT, split
+from tinygen.data.tokenizers import ByteTokenizer, CharTokenizer, Tokenizer, tokenizer_from_state
+from tinygen.data.tokenizers.base import Ids
+from tinygen.errors import DeviceError, InputError, UsageError
+from tinygen.models.transformer import GPT, GPTConfig
+from tinygen.random import Generator
+from tinygen.recipes import Family
+from tinygen.training.config import Settings, setting
+from tinygen.training.recipe import Metrics, RecipeConfig, TrainingSettings
+
+# ---- settings ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class DataSettings(Settings):
+    source: str = setting("docs", "docs, stdlib, tinyshakespeare, or the path of a file or folder")
+    tokenizer: Literal["auto", "byte", "char"] = setting(
+        "auto", "byte, char or auto: char for tinyshakespeare, else byte"
+    )
+    field: str = setting("text", "where JSON lines keep their text")
+    held_out: float = setting(HELD_OUT, "part that is kept for validation", above=0.0, below=1.0)
+    eval_tokens: int = setting(
+        131072, "validation tokens of an evaluation, the first of the held-out part", least=1
+    )
+
+
+@dataclass(frozen=True)
+class ModelSettings(Settings):
+    n_layer: int = setting(4, "transformer blocks", least=1)
+    n_head: int = setting(4, "attention heads, a divisor of the width", least=1)
+    width: int = setting(128, "features of a token", least=1)
+    block_size: int = setting(64, "tokens that the model sees at once", least=1)
+    dropout: float = setting(0.0, "probability of dropping a feature", least=0.0, below=1.0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.width % self.n_head:
+            raise UsageError(f"n_head must divide the width {self.width}, not {self.n_head}")
+
+
+@dataclass(frozen=True)
+class OptimizerSettings(Settings):
+    lr: float = setting(1e-3, "learning rate after the warm-up", above=0.0)
+    min_factor: float = setting(0.1, "the last learning rate / lr", least=0.0, most=1.0)
+    warmup: int = setting(100, "steps of linear warm-up, at most a tenth of the run", least=0)
+    betas: tuple[float, float] = setting(
+        (0.9, 0.99), "decay of AdamW's two running means", least=0.0, below=1.0
+    )
+    weight_decay: float = setting(0.1, "decay of the weight matrices", least=0.0)
+    max_norm: float = setting(1.0, "largest norm of the gradient", above=0.0)
+
+
+@dataclass(frozen=True)
+class GPTRecipeConfig(RecipeConfig):
+    data: DataSettings = DataSettings()
+    model: ModelSettings = ModelSettings()
+    optimizer: OptimizerSettings = OptimizerSettings()
+    training: TrainingSettings = field(default=TrainingSettings(steps=2000, batch=12))
+
+
+@dataclass(frozen=True)
+class Sampling(Settings):
+    prompt: str = setting("", "the text to continue")
+    tokens: int = setting(256, "how many tokens to add", least=1)
+    temperature: float = setting(0.8, "1 is the model's own distribution, 0 is greedy", least=0.0)
+    top_k: int = setting(200, "draw among the k likeliest tokens; 0 is all", least=0)
+    top_p: float = setting(1.0, "draw among the likeliest that make up p", above=0.0, most=1.0)
+
+
+PRESETS = {
+    "nano": GPTRecipeConfig(),
+    "small": GPTRecipeConfig(
+        model=ModelSettings(n_layer=6, n_head=6, width=384, block_size=256, dropout=0.2),
+        training=TrainingSettings(steps=5000, batch=64),
+    ),
+}
+
+# ---- text and model ------------------------------------------------------------------------------
+
+
+class Writer:
+    """A GPT and its tokenizer: what is left of a recipe once it is trained."""
+
+    def __init__(self, settings: ModelSettings, tokenizer: Tokenizer, rng: Generator) -> None:
+        self.tokenizer = tokenizer
+        self.model = GPT(
+            GPTConfig(
+                vocab_size=tokenizer.vocab_size,
+                block_size=settings.block_size,
+                n_layer=settings.n_layer,
+                n_head=settings.n_head,
+                width=settings.width,
+                dropout=settings.dropout,
+            ),
+            rng=rng,
+        )
+
+    def sample(self, rng: Generator, options: Sampling) -> Iterator[str]:
+        """The prompt, then what the model adds to it, as soon as its characters are complete."""
+        prompt = self.tokenizer.encode(options.prompt) if options.prompt else self._start()
+        self.model.eval()
+        tokens = self.model.generate(
+            prompt[None].astype(np.int64),  # (1, T)
+            max_new_tokens=options.tokens,
+            temperature=options.temperature,
+            top_k=options.top_k or None,
+            top_p=options.top_p,
+            rng=rng,
+        )
+        yield options.prompt
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        for token in tokens:  # (1,)
+            yield decoder.decode(self.tokenizer.decode_bytes(token))
+        yield decoder.decode(b"", final=True)
+
+    def _start(self) -> Ids:
+        """What an empty prompt continues: a new line, where the tokenizer has one."""
+        try:
+            return self.tokenizer.encode("\n")
+        except InputError:
+            return np.zeros(1, np.uint8)
+
+
+# ---- the recipe ----------------------------------------------------------------------------------
+
+
+class GPTRecipe:
+    """Next-token prediction on random windows of one text."""
+
+    def __init__(self, config: GPTRecipeConfig) -> None:
+        """Read the data and start at step 0. Raises InputError, UsageError, UnavailableError."""
+        self.config = config
+        rng = Generator(config.training.seed)
+        tokenizer = self._read_text(config.data)
+        self.writer = Writer(config.model, tokenizer, rng.spawn("model"))
+        self.batches = TokenBatches(
+            self.train_tokens, config.model.block_size, config.training.batch, rng.spawn("data")
+        )
+        self.optimizer = adamw(self.writer.model, config.optimizer)
+        self.schedule = optim.Cosine(
+            config.training.steps,
+            warmup=min(config.optimizer.warmup, config.training.steps // 10),
+            min_factor=config.optimizer.min_factor,
+        )
+        self.steps_done = 0
+
+    def _read_text(self, data: DataSettings) -> Tokenizer:
+        kind = data.tokenizer
+        if kind == "auto":
+            kind = "char" if data.source == "tinyshakespeare" else "byte"
+        self.corpus = read_corpus(data.source, field=data.field, raw=data.tokenizer == "byte")
+        train, validation = split(self.corpus, data.held_out)
+        tokenizer = ByteTokenizer() if kind == "byte" else CharTokenizer.train(self.corpus.text)
+        self.train_tokens = tokenizer.encode(train.stream)
+        self.val_tokens = tokenizer.encode(validation.stream)[: data.eval_tokens]
+        return tokenizer
+
+    def next_batch(self) -> Batch:
+        return next(self.batches)
+
+    def step(self, batch: Batch) -> Metrics:
+        """One AdamW step on tokens and targets (B, T)."""
+        lr_factor = self.schedule(self.steps_done)
+        loss = self.writer.model.loss(*batch)
+        self.optimizer.zero_grad()
+        loss.backward()
+        parameters = self.writer.model.parameters()
+        norm = optim.clip_grad_norm(parameters, self.config.optimizer.max_norm)
+        self.optimizer.step(lr_factor)
+        self.steps_done += 1
+        lr = self.config.optimizer.lr * lr_factor
+        return {"loss": loss.item(), "lr": lr, "grad_norm": norm}
+
+    def evaluate(self) -> Metrics:
+        """`val_loss`: nats a token, the mean over every target of the validation tokens."""
+        model, total, count = self.writer.model, 0.0, 0
+        block, batch = self.config.model.block_size, self.config.training.batch
+        with model.inference():
+            for tokens, targets in sequential_blocks(self.val_tokens, block, batch):
+                total += model.loss(tokens, targets).item() * targets.size
+                count += targets.size
+        return {"val_loss": total / count}
+
+    def baseline(self) -> tuple[str, float]:
+        """What counting pairs of tokens achieves on the same validation tokens, in nats."""
+        vocab_size = self.writer.tokenizer.vocab_size
+        return "bigram", bigram_nats(self.train_tokens, self.val_tokens, vocab_size)
+
+    def sample(self, rng: Generator, options: Sampling) -> Iterator[str]:
+        return self.writer.sample(rng, options)
+
+    def state_dict(self) -> State:
+        dropout = self.writer.model.named_generators()
+        return {
+            "model": self.writer.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "steps_done": self.steps_done,
+            "batches": self.batches.state_dict(),
+            "dropout": {name: rng.state_dict() for name, rng in dropout.items()},
+            "tokenizer": self.writer.tokenizer.state,
+            "corpus": self.corpus.sha256,
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        if state["corpus"] != self.corpus.sha256:
+            raise InputError(
+                f"the data {self.config.data.source!r} are not what the run was trained on: their "
+                f"sha256 is {self.corpus.sha256}, it was {state['corpus']}; restore the data"
+            )
+        self.writer.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.steps_done = state["steps_done"]
+        self.batches.load_state_dict(state["batches"])
+        for name, rng in self.writer.model.named_generators().items():
+            rng.load_state_dict(state["dropout"][name])
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "corpus": self.corpus.record(),
+            "tokenizer": self.writer.tokenizer.kind,
+            "train_tokens": len(self.train_tokens),
+            "val_tokens": len(self.val_tokens),
+            "parameters": self.writer.model.n_parameters,
+        }
+
+
+def adamw(model: GPT, settings: OptimizerSettings) -> optim.AdamW:
+    """AdamW with weight decay on matrices only: not on biases and norm weights."""
+    matrices = [p for p in model.parameters() if p.ndim >= 2]
+    vectors = [p for p in model.parameters() if p.ndim < 2]
+    return optim.AdamW(
+        [
+            {"params": matrices, "weight_decay": settings.weight_decay},
+            {"params": vectors, "weight_decay": 0.0},
+        ],
+        lr=settings.lr,
+        betas=settings.betas,
+    )
+
+
+def build(config: GPTRecipeConfig) -> GPTRecipe:
+    """A recipe at step 0 on the configured device."""
+    try:
+        backend_named(config.training.device)
+    except DeviceError as error:
+        raise UsageError(str(error)) from error
+    return GPTRecipe(config)
+
+
+def restore(config: GPTRecipeConfig, state: State) -> Writer:
+    """The writer of a checkpoint; needs no data."""
+    writer = Writer(config.model, tokenizer_from_state(state["tokenizer"]), Generator(0))
+    writer.model.load_state_dict(state["model"])
+    return writer
+
+
+FAMILY = Family("gpt", PRESETS, build, restore, Sampling())

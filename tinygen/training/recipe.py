@@ -1,0 +1,62 @@
+"""What the training loop asks of a recipe: models, optimisers and data under one roof."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from tinygen.checkpoint import State
+from tinygen.random import Generator
+from tinygen.training.config import Settings, setting
+
+Metrics = dict[str, float]
+
+
+@dataclass(frozen=True)
+class TrainingSettings(Settings):
+    """How long a run is, and how often the loop logs, evaluates and saves."""
+
+    steps: int = setting(1000, "optimiser steps in all", least=1)
+    batch: int = setting(16, "examples in a step", least=1)
+    eval_every: int = setting(250, "steps between evaluations on the held-out part", least=1)
+    save_every: int = setting(250, "steps between checkpoints", least=1)
+    log_every: int = setting(10, "steps between lines of metrics.jsonl", least=1)
+    seed: int = setting(0, "of every random stream", least=0, most=2**64 - 1)
+    device: str = setting("cpu", "where arrays live")
+
+
+@dataclass(frozen=True)
+class RecipeConfig(Settings):
+    """The whole configuration of a run; a family adds its sections."""
+
+    training: TrainingSettings = TrainingSettings()
+
+
+class Recipe(Protocol):
+    """One family in training. Equal configuration and state give equal steps, bit for bit."""
+
+    steps_done: int
+    """Optimiser steps so far; `step` adds one, `load_state_dict` restores it."""
+
+    def next_batch(self) -> Any:
+        """The next batch of the training part; moves the data cursor."""
+
+    def step(self, batch: Any) -> Metrics:
+        """One optimiser step: `loss`, `lr`, and whatever else is worth a log."""
+
+    def evaluate(self) -> Metrics:
+        """`val_loss` on the held-out part. Leaves parameters and random streams as they are."""
+
+    def baseline(self) -> tuple[str, float]:
+        """The name of a trivial model, and its `val_loss` on the same held-out part."""
+
+    def sample(self, rng: Generator, options: Any) -> Iterator[str]:
+        """Pieces of one sample, as they come; `options` are the family's own."""
+
+    def state_dict(self) -> State:
+        """Everything that the steps to come depend on, as nested arrays and JSON values."""
+
+    def load_state_dict(self, state: State) -> None:
+        """Continue from `state`. Raises CheckpointError where it belongs to another model."""
+
+    def describe(self) -> Mapping[str, Any]:
+        """What the run's record says of data and model: hashes, sizes, parameter count."""
