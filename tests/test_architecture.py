@@ -1,4 +1,4 @@
-"""The house rules that a machine can check: who imports whom, what is named where, how long it is."""
+"""The house rules that a machine can check: who imports whom, what is named where, how long."""
 
 from __future__ import annotations
 
@@ -32,7 +32,11 @@ ROWS = [
     ("errors", "files"),
 ]
 LEVEL = {part: len(ROWS) - i for i, row in enumerate(ROWS) for part in row}
-ONLY_FOR = {"study": {"cli", "serving"}, "measure": {"cli", "serving"}, "testing": {"cli", "serving"}}
+ONLY_FOR = {
+    "study": {"cli", "serving"},
+    "measure": {"cli", "serving"},
+    "testing": {"cli", "serving"},
+}
 DATA_MAY_USE = {"data", "random", "errors", "files"}
 
 BUDGETS = {"engine": 600, "ops": 2500, "nn": 1000, "a model file": 300, "a command": 150}

@@ -1,10 +1,65 @@
-"""tinygen: generative AI that you can read, prove and measure."""
+"""tinygen: generative AI that you can read, prove and measure.
 
-from tinygen import ops, random, trace
+Loading it needs NumPy alone. `tinygen.testing`, `tinygen.models` and the other parts that a program
+may not need are loaded when they are first used.
+"""
+
+import importlib
+from typing import Any
+
+from tinygen import errors, nn, ops, optim, random, trace
 from tinygen.autograd import backward, grad
 from tinygen.backend import tune_allocator
 from tinygen.function import Function, FusedFunction, enable_grad, freeze, no_grad
+from tinygen.ops import (
+    arange,
+    eye,
+    full,
+    full_like,
+    linspace,
+    ones,
+    ones_like,
+    zeros,
+    zeros_like,
+)
 from tinygen.recompute import checkpoint
 from tinygen.tensor import Tensor, tensor
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Function",
+    "FusedFunction",
+    "Tensor",
+    "arange",
+    "backward",
+    "checkpoint",
+    "enable_grad",
+    "errors",
+    "eye",
+    "freeze",
+    "full",
+    "full_like",
+    "grad",
+    "linspace",
+    "nn",
+    "no_grad",
+    "ones",
+    "ones_like",
+    "ops",
+    "optim",
+    "random",
+    "tensor",
+    "trace",
+    "tune_allocator",
+    "zeros",
+    "zeros_like",
+]
+
+_LOADED_WHEN_USED = ("data", "models", "recipes", "testing", "training")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LOADED_WHEN_USED:
+        return importlib.import_module(f"tinygen.{name}")
+    raise AttributeError(f"module 'tinygen' has no attribute {name!r}")

@@ -11,7 +11,8 @@ fast `backward` is written by hand on raw arrays, is differentiated through its 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from tinygen import ops, trace
 from tinygen.backend import raw
@@ -72,23 +73,28 @@ def walk(
         send(edge, g)
     while heap:
         node = heapq.heappop(heap)[1]
-        grads = []
+        grads: list[Value] = []
         for i in range(len(node.outputs)):
-            g = sums.pop((node, i), (None,))[0]
+            cell = sums.pop((node, i), None)
+            g = None if cell is None else cell[0]
             if g is not None and node.hooks is not None:
                 g = _hooked(g, node.hooks.get(i, ()))
-            if (node, i) in found:
+            if targets is not None and (node, i) in found:
                 found[node, i] = g
             grads.append(g)
-        if wanted is not None and node not in wanted:
+        if wanted is None:
+            node.require_usable()
+            _step(node, grads, create_graph, send)
+        elif node in wanted:
+            node.require_usable()
+            full = node.needs
+            node.needs = tuple(
+                [e is not None and (e in found or e[0] in wanted) for e in node.edges or ()]
+            )
+            _step(node, grads, create_graph, send)
+            node.needs = full
+        else:
             continue
-        node.require_usable()
-        assert node.edges is not None
-        node.needs = tuple(
-            [e is not None and (wanted is None or e in found or e[0] in wanted) for e in node.edges]
-        )
-        for edge, g in _step(node, grads, create_graph):
-            send(edge, g)
         if not retain_graph:
             node.release()
 
@@ -106,9 +112,11 @@ def walk(
     return [found[edge] for edge in targets or ()]
 
 
-def _step(node: Function, grads: list[Value], create_graph: bool) -> Iterator[tuple[Edge, Value]]:
-    """One node's backward: its output gradients in, (edge, gradient) pairs out."""
-    for i, (shape, dtype) in enumerate(node.outputs):
+def _step(
+    node: Function, grads: list[Value], create_graph: bool, send: Callable[[Edge, Value], None]
+) -> None:
+    """One node's backward: the gradients of its outputs in, one sent along each needed edge."""
+    for i, (shape, dtype, _) in enumerate(node.outputs):
         if grads[i] is None and dtype.kind == "f":
             zeros = node.xp.zeros(shape, dtype)
             grads[i] = wrap(zeros) if create_graph else zeros
@@ -120,15 +128,20 @@ def _step(node: Function, grads: list[Value], create_graph: bool) -> Iterator[tu
     else:
         results = trace.active.backward(node, grads)
     results = results if isinstance(results, tuple) else (results,)
-    assert node.edges is not None
-    if len(results) != len(node.edges):
+    edges = node.edges
+    assert edges is not None
+    if len(results) != len(edges):
         raise GraphError(
             f"{type(node).__name__}.backward returned {len(results)} gradients for "
-            f"{len(node.edges)} inputs; return one per input, None where none is needed."
+            f"{len(edges)} inputs; return one per input, None where none is needed."
         )
-    for edge, need, g in zip(node.edges, node.needs, results, strict=True):
+    kind = Tensor if create_graph else node.backend.array_type
+    for edge, need, g in zip(edges, node.needs, results, strict=True):
         if need and edge is not None:
-            yield edge, _conform(node, g, edge, create_graph)
+            shape, dtype = form_of(edge)
+            if type(g) is not kind or g.shape != shape or g.dtype != dtype:
+                g = _conform(node, g, shape, dtype, create_graph)
+            send(edge, g)
 
 
 def _on_tensors(node: Function, grads: list[Value]) -> Value:
@@ -144,7 +157,8 @@ def _through_reference(node: FusedFunction, grads: list[Value]) -> Value:
     It runs on fresh identity aliases of the inputs and the walk stops at them; otherwise an input
     used twice, or inputs that share history, would be counted twice.
     """
-    assert node.inputs is not None and node.edges is not None
+    assert node.inputs is not None
+    assert node.edges is not None
     values = [at_edge(a, e) for a, e in zip(node.inputs, node.edges, strict=True)]
     aliases = [Alias.apply(v) if n else v for v, n in zip(values, node.needs, strict=True)]
     floor = next(serial_numbers)
@@ -163,9 +177,10 @@ def _through_reference(node: FusedFunction, grads: list[Value]) -> Value:
     )
 
 
-def _conform(node: Function, g: Value, edge: Edge, create_graph: bool) -> Value:
+def _conform(
+    node: Function, g: Value, shape: tuple[int, ...], dtype: Any, create_graph: bool
+) -> Value:
     """Every gradient has the shape and dtype of its value; broadcast inputs are summed back."""
-    shape, dtype = form_of(edge)
     if g is None:
         raise GraphError(
             f"{type(node).__name__}.backward returned None for an input that requires a gradient; "
@@ -193,6 +208,7 @@ def _leading_to(
     while stack:
         node = stack.pop()
         if isinstance(node, Function) and node not in reachable and node.serial > floor:
+            node.require_usable()  # a freed node has lost its edges, and paths with them
             reachable.add(node)
             stack.extend(e[0] for e in node.edges or () if e is not None)
     aims, leading = set(targets), set[Function]()
@@ -269,9 +285,7 @@ def grad(
                 "requires_grad=True, or pass allow_unused=True to get None for it."
             )
     roots = [_root(y, g, create_graph) for y, g in zip(ys, gs, strict=True)]
-    found = walk(
-        roots, [edge_of(x) for x in xs], create_graph=create_graph, retain_graph=keep
-    )
+    found = walk(roots, [edge_of(x) for x in xs], create_graph=create_graph, retain_graph=keep)
     for i, (x, g) in enumerate(zip(xs, found, strict=True)):
         if g is None and not allow_unused:
             raise GraphError(

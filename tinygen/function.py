@@ -144,10 +144,11 @@ class Function:
     backend: Backend
     params: dict[str, Any]
     needs: tuple[bool, ...] = ()
-    saved: SimpleNamespace | None = None
+    saved: Any = None  # a SimpleNamespace, once something is saved
     edges: tuple[Edge | None, ...] | None = None
     hooks: dict[int, list[Callable[[Tensor], Tensor | None]]] | None = None
-    outputs: tuple[tuple[tuple[int, ...], Any], ...]
+    outputs: tuple[tuple[tuple[int, ...], Any, int], ...]
+    leaves: list[tuple[Tensor, int]]
     serial: int
     origin: tuple[str, str] | None = None  # module path and source line, when traced
     forward_flops: int = 0
@@ -175,25 +176,34 @@ class Function:
     def apply(cls, *inputs: Any, **params: Any) -> Any:
         """Run `forward`; record a node if an input requires a gradient. Arrays in, array out;
         any Tensor in, Tensor out."""
-        arrays = []
-        any_tensor = needs_any = False
+        arrays: list[Array] = []
+        edges: list[Edge | None] = []
+        any_tensor = recording = mixed = False
+        dtype = None
         for x in inputs:
+            edge = None
             if isinstance(x, _Tensor):
                 any_tensor = True
-                needs_any |= x.requires_grad
-                arrays.append(x.data)
+                if x.requires_grad and _mode.recording:
+                    recording = True
+                    edge = (x, 0) if x.node is None else (x.node, x.index)
+                x = x.data
             else:
-                arrays.append(raw(x))
-        if cls.promotes and _dtypes_differ(arrays):
+                x = raw(x)
+            arrays.append(x)
+            edges.append(edge)
+            found = getattr(x, "dtype", dtype)
+            mixed = mixed or (dtype is not None and found != dtype)
+            dtype = found
+        if mixed and cls.promotes:
             return cls.apply(*promote(*inputs), **params)
 
         node = cls()
         node.params = params
-        node.backend = backend_of(arrays)
-        node.xp = node.backend.xp
-        recording = needs_any and _mode.recording
+        node.backend = backend = backend_of(arrays)
+        node.xp = backend.xp
         if recording:
-            node.needs = tuple([isinstance(x, _Tensor) and x.requires_grad for x in inputs])
+            node.needs = tuple([edge is not None for edge in edges])
         try:
             if trace.active is None:
                 results = node.forward(*arrays, **params)
@@ -204,21 +214,22 @@ class Function:
         except (ValueError, TypeError, IndexError, OverflowError) as error:
             raise _explained(cls.__name__, error, arrays) from error
 
-        single = not isinstance(results, tuple)
-        outputs = [node._as_output(y) for y in ((results,) if single else results)]
+        single = type(results) is not tuple
+        outputs = [results] if single else list(results)
+        for i, y in enumerate(outputs):
+            if type(y) is not backend.array_type:
+                outputs[i] = node._as_array(y)
         if not any_tensor:
             return outputs[0] if single else tuple(outputs)
         if recording:
-            node._record(inputs, arrays, outputs)
-            wrapped = [wrap(y, node, i) for i, y in enumerate(outputs)]
+            node._record(inputs, arrays, tuple(edges), outputs)
+            outputs = [wrap(y, node, i) for i, y in enumerate(outputs)]
         else:
-            wrapped = [wrap(y) for y in outputs]
-        return wrapped[0] if single else tuple(wrapped)
+            outputs = [wrap(y) for y in outputs]
+        return outputs[0] if single else tuple(outputs)
 
-    def _as_output(self, y: Any) -> Array:
+    def _as_array(self, y: Any) -> Array:
         """NumPy returns scalars where an array has no axes; every edge of the graph is an array."""
-        if type(y) is self.backend.array_type:
-            return y
         array = self.backend.asarray(y)
         if self.saved is not None:
             for name, value in vars(self.saved).items():
@@ -226,30 +237,29 @@ class Function:
                     setattr(self.saved, name, array)
         return array
 
-    def _record(self, inputs: Sequence[Any], arrays: list[Array], outputs: list[Array]) -> None:
+    def _record(
+        self,
+        inputs: Sequence[Any],
+        arrays: list[Array],
+        edges: tuple[Edge | None, ...],
+        outputs: Sequence[Array],
+    ) -> None:
         self.serial = next(serial_numbers)
-        self.edges = tuple(
-            [edge_of(x) if need else None for x, need in zip(inputs, self.needs, strict=True)]
-        )
-        self.outputs = tuple([(y.shape, y.dtype) for y in outputs])
-        kept = vars(self.saved) if self.saved is not None else {}
-        names = self._input_names
-        self._saved_outputs = {
-            name: i
-            for name, value in kept.items()
-            if name not in names
-            for i, y in enumerate(outputs)
-            if value is y
-        }
-        # A leaf may be updated in place (an optimiser step): remember which state was saved.
-        self._versions = [
+        self.edges = edges
+        # An output that is also saved stays alive with this node, so its id will still name it.
+        self.outputs = tuple([(y.shape, y.dtype, id(y)) for y in outputs])
+        # A leaf may be updated in place (an optimiser step): remember which state was seen.
+        self.leaves = [
             (x, x.version)
             for i, x in enumerate(inputs)
-            if isinstance(x, _Tensor) and x.node is None and self._keeps(i, kept)
+            if isinstance(x, _Tensor) and x.node is None and self._keeps(i)
         ]
 
-    def _keeps(self, i: int, kept: dict[str, Any]) -> bool:
-        return self.views or self._variadic or self._input_names[i] in kept
+    def _keeps(self, i: int) -> bool:
+        """Whether `backward` will read input `i`, or something that shares its memory."""
+        if self.views or self._variadic:
+            return True
+        return self.saved is not None and self._input_names[i] in self.saved.__dict__
 
     def require_usable(self) -> None:
         """Fail if this node can no longer give a right gradient."""
@@ -258,7 +268,7 @@ class Function:
                 f"the graph through {type(self).__name__} was already used and freed. Call the "
                 "first backward() or grad() with retain_graph=True, or run the forward pass again."
             )
-        for leaf, version in self._versions:
+        for leaf, version in self.leaves:
             if leaf.version != version:
                 raise GraphError(
                     f"an input of {type(self).__name__} (shape {leaf.shape}) was changed in place "
@@ -279,8 +289,9 @@ class Function:
     def _rewrap(self, name: str, array: Array) -> Value:
         if name in self._input_names:
             return at_edge(array, self.edges[self._input_names.index(name)])  # type: ignore[index]
-        if name in self._saved_outputs:
-            return wrap(array, self, self._saved_outputs[name])
+        for i, (_, _, identity) in enumerate(self.outputs):
+            if id(array) == identity:
+                return wrap(array, self, i)
         if getattr(getattr(array, "dtype", None), "kind", "") == "f":
             raise GraphError(
                 f"{type(self).__name__} saved the float array {name!r}, which is neither an input "
@@ -301,12 +312,18 @@ class FusedFunction(Function):
     def reference(*inputs: Value, **params: Any) -> Any:
         raise NotImplementedError("a FusedFunction needs a reference made of plain ops")
 
-    def _record(self, inputs: Sequence[Any], arrays: list[Array], outputs: list[Array]) -> None:
+    def _record(
+        self,
+        inputs: Sequence[Any],
+        arrays: list[Array],
+        edges: tuple[Edge | None, ...],
+        outputs: Sequence[Array],
+    ) -> None:
         self.inputs = arrays
-        super()._record(inputs, arrays, outputs)
+        super()._record(inputs, arrays, edges, outputs)
 
-    def _keeps(self, i: int, kept: dict[str, Any]) -> bool:
-        return True
+    def _keeps(self, i: int) -> bool:
+        return True  # the reference reads every input
 
     def release(self) -> None:
         super().release()
@@ -331,11 +348,6 @@ def promote(*values: Any) -> tuple[Any, ...]:
         x if a is None or not hasattr(a, "dtype") or a.dtype == dtype else ops.astype(x, dtype)
         for x, a in zip(values, arrays, strict=True)
     )
-
-
-def _dtypes_differ(arrays: Sequence[Array]) -> bool:
-    dtypes = [a.dtype for a in arrays if hasattr(a, "dtype")]
-    return any(d != dtypes[0] for d in dtypes)
 
 
 def _explained(op: str, error: Exception, arrays: Sequence[Array]) -> TinygenError:
@@ -386,7 +398,7 @@ def form_of(edge: Edge) -> tuple[tuple[int, ...], Any]:
     owner, index = edge
     if isinstance(owner, _Tensor):
         return owner.data.shape, owner.data.dtype
-    return owner.outputs[index]
+    return owner.outputs[index][:2]
 
 
 # Tensor and Function refer to each other; each needs the other only when called.

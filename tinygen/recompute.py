@@ -24,7 +24,6 @@ from tinygen.function import (
 from tinygen.tensor import Tensor
 
 
-
 def checkpoint(fn: Callable[..., Any], *args: Any) -> Any:
     """`fn(*args)`, keeping only the inputs: activations are computed again in the backward pass.
 
@@ -62,8 +61,8 @@ class Recompute(Function):
         if not captured and not any(edges):
             return results
         node.edges = (*edges, *captured)
-        node.outputs = tuple((y.shape, y.dtype) for y in tensors)
-        node._versions = [(e[0], e[0].version) for e in captured if isinstance(e[0], Tensor)]
+        node.outputs = tuple((y.shape, y.dtype, id(y.data)) for y in tensors)
+        node.leaves = [(e[0], e[0].version) for e in captured if isinstance(e[0], Tensor)]
         node.backend = backend_of([tensors[0].data])
         node.xp = node.backend.xp
         node.serial = next(serial_numbers)

@@ -340,7 +340,9 @@ class Tensor:
         return ops.reshape(self, shape[0] if len(shape) == 1 else shape)
 
     def permute_dims(self, *axes: Any) -> Tensor:
-        return ops.permute_dims(self, axes[0] if len(axes) == 1 and len(axes) != self.ndim else axes)
+        return ops.permute_dims(
+            self, axes[0] if len(axes) == 1 and len(axes) != self.ndim else axes
+        )
 
     def squeeze(self, axis: Axis = None) -> Tensor:
         return ops.squeeze(self, axis)

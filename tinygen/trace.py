@@ -80,9 +80,9 @@ class Recorder:
         if self._nested:  # an op made of other ops is one event
             return node.forward(*arrays, **params)
         seconds, results = self._timed(node.forward, arrays, params)
-        outputs = results if isinstance(results, tuple) else (results,)
+        made = results if isinstance(results, tuple) else (results,)
+        outputs = [node.backend.asarray(y) for y in made]
         node.origin = (".".join(name for _, name in self._modules), _source_line())
-        outputs = [node.backend.asarray(y) for y in outputs]
         event = self._add(node, "forward", arrays, outputs, seconds)
         event.flops = node.forward_flops = node.flops(arrays, outputs)
         self._watch(event, outputs)
@@ -238,20 +238,20 @@ class Recorder:
     def table(self) -> str:
         """One line an event, then the totals."""
         rows = [("#", "phase", "op", "module", "line", "output", "MFLOP", "MB", "ms")]
-        for e in self.events:
-            rows.append(
-                (
-                    str(e.index),
-                    e.phase,
-                    e.op if e.finite else f"{e.op} (not finite)",
-                    e.module,
-                    e.line,
-                    " ".join(e.outputs),
-                    f"{e.flops / 1e6:.3f}",
-                    f"{e.bytes / 1e6:.3f}",
-                    f"{e.seconds * 1e3:.3f}",
-                )
+        rows += [
+            (
+                str(e.index),
+                e.phase,
+                e.op if e.finite else f"{e.op} (not finite)",
+                e.module,
+                e.line,
+                " ".join(e.outputs),
+                f"{e.flops / 1e6:.3f}",
+                f"{e.bytes / 1e6:.3f}",
+                f"{e.seconds * 1e3:.3f}",
             )
+            for e in self.events
+        ]
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         lines = []
         for row in rows:

@@ -1,5 +1,6 @@
 """Settings: every way in gives the same configuration, and nothing else gets in."""
 
+import contextlib
 import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygen.errors import InputError, TinygenError, UsageError
+from tinygen.errors import InputError, UsageError
 from tinygen.training.config import Settings, differences, read_config, setting
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
@@ -99,7 +100,8 @@ def test_any_values_give_settings_or_a_usage_error(values: dict[str, Any]) -> No
     except UsageError:
         return
     assert config.inner_part.count >= 1
-    assert type(config.top) is int and type(config.inner_part.rate) is float
+    assert type(config.top) is int
+    assert type(config.inner_part.rate) is float
 
 
 @given(st.binary(max_size=60), st.sampled_from([".toml", ".json"]))
@@ -108,10 +110,8 @@ def test_any_file_is_settings_or_a_clear_error(
 ) -> None:
     path = tmp_path_factory.mktemp("config") / f"f{suffix}"
     path.write_bytes(content)
-    try:
+    with contextlib.suppress(UsageError, InputError):
         Whole().updated(read_config(path), where="f")
-    except TinygenError as error:
-        assert error.exit_code in (2, 3)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_any_file_is_settings_or_a_clear_error(
     ],
 )
 def test_errors_name_the_setting_and_the_cure(values: dict[str, Any], words: str) -> None:
-    with pytest.raises(UsageError, match="^f.toml: ") as caught:
+    with pytest.raises(UsageError, match=r"^f\.toml: ") as caught:
         Whole().updated(values, where="f.toml")
     assert words in str(caught.value)
 

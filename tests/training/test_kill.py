@@ -69,8 +69,8 @@ def check_killed_at(number: int, folder: Path, expected: list[dict[str, Any]]) -
             assert run.load(step) is not None
         finish(start(folder, *RESUME), 0)
     assert trace(folder) == expected
-    names = [path.name for path in (folder / "runs" / "r" / "checkpoints").iterdir()]
-    assert sorted(names) == ["step-000025", "step-000030"]
+    names = sorted(path.name for path in (folder / "runs" / "r" / "checkpoints").iterdir())
+    assert names == ["step-000025", "step-000030"]
     return True
 
 

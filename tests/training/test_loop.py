@@ -114,7 +114,8 @@ def test_divergence_is_an_error_and_the_good_checkpoint_stays(tmp_path: Path) ->
     with pytest.raises(DivergedError, match=r"loss became (inf|nan) at step \d+.*step-000005"):
         go(run, config)
     state = run.load()
-    assert state is not None and np.isfinite(state["model"]["weight"]).all()
+    assert state is not None
+    assert np.isfinite(state["model"]["weight"]).all()
     assert all(math.isfinite(line["loss"]) for line in trace(run))
 
 
@@ -186,6 +187,13 @@ def full_after(number: int) -> Callable[[int], None]:
     return fsync
 
 
+def test_two_processes_never_train_one_run(tmp_path: Path) -> None:
+    run = new_run(tmp_path / "run")
+    with run.sole_writer(), pytest.raises(UsageError, match="trained by another process"):
+        go(run)
+    go(run)
+
+
 def test_a_run_opens_only_where_there_is_one(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is no run"):
         Run(tmp_path / "nowhere")
@@ -212,7 +220,8 @@ def test_an_existing_folder_is_never_written(tmp_path: Path) -> None:
 
 def test_a_step_without_a_checkpoint_lists_those_that_have_one(tmp_path: Path) -> None:
     run = new_run(tmp_path / "run")
-    assert run.load() is None and run.best_step() is None
+    assert run.load() is None
+    assert run.best_step() is None
     go(run)
     with pytest.raises(InputError, match="no checkpoint of step 3; it has 25, 30"):
         run.load(3)

@@ -43,10 +43,12 @@ def backend_named(device: str) -> Backend:
 
 def raw(value: Any) -> Array:
     """`value` as an array of its back end; Python scalars and `None` stay as they are."""
-    if type(value) is np.ndarray or isinstance(value, PYTHON_SCALARS):
+    if type(value) is np.ndarray:
         return value
     if isinstance(value, (np.generic, np.ndarray)):  # a NumPy scalar, or a subclass as memmap
         return np.asarray(value)
+    if isinstance(value, PYTHON_SCALARS):  # asked second, since np.float64 is also a float
+        return value
     raise DtypeError(
         f"an op takes Tensors, arrays and Python numbers, not {type(value).__name__}. "
         "Make a Tensor of it first: tg.tensor(data)."

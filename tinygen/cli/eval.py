@@ -3,6 +3,7 @@
 import argparse
 import json
 
+from tinygen.backend import tune_allocator
 from tinygen.cli.parser import Parser
 from tinygen.cli.session import saved_config, trained_state
 from tinygen.recipes import family
@@ -18,6 +19,7 @@ def add_options(parser: Parser) -> None:
 def run(options: argparse.Namespace) -> int:
     run = Run(options.run_folder)
     chosen = family(run.family)
+    tune_allocator()
     recipe = chosen.build(saved_config(run, chosen))
     state = trained_state(run, options.step)
     recipe.load_state_dict(state)

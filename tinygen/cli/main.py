@@ -4,6 +4,7 @@ Results go to stdout, everything else to stderr. Exit codes are listed in `tinyg
 """
 
 import errno
+import io
 import os
 import sys
 import traceback
@@ -26,6 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command in `argv` (`sys.argv`); one sentence on stderr where it fails."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a character shows "?"
     try:
         code = _dispatch(arguments)
         sys.stdout.flush()

@@ -85,9 +85,7 @@ def trained_state(run: Run, step: int | None) -> State:
     """The state of checkpoint `step`, by default of the one with the best validation loss."""
     state = run.load(run.best_step() if step is None else step)
     if state is None:
-        raise InputError(
-            f"{run.path} has no checkpoint yet; train it first: tinygen train --resume {run.path}"
-        )
+        raise InputError(f"{run.path} has no checkpoint yet; train it: {run.resume_command}")
     return state
 
 
@@ -95,7 +93,7 @@ def reproducing_command(family: Family, preset: str, config: RecipeConfig) -> st
     """The one command that gives the same numbers: it has the steps, never the seconds."""
     changed = dict(differences(config, family.presets[preset]))
     words = ["tinygen", "train", family.name, "--preset", preset]
-    for leaf in config.leaves():
+    for leaf in sorted(config.leaves(), key=lambda leaf: not leaf.path.startswith("data.")):
         if leaf.path in changed or leaf.path in _ALWAYS_TOLD:
             name, value = SHORT_NAMES.get(leaf.path, option(leaf.path)), as_text(leaf.value)
             words += [f"{name}={value}"] if value.startswith("-") else [name, value]

@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     metrics, run = _resume(options) if options.resume else _start(options)
     if options.json:
         print(json.dumps({"run": str(run.path), "command": run.command, **metrics}))
-    elif metrics:
+    elif "val_loss" in metrics:
         print(
             f"validation loss {metrics['val_loss']:.4f} after the last step, "
             f"{metrics['best_val_loss']:.4f} at its best (step {metrics['best_step']})\n"
@@ -86,16 +86,15 @@ def _resume(options: argparse.Namespace) -> tuple[Metrics, Run]:
     if config.training.steps < done:
         raise UsageError(f"{run.path} is at step {done} already; give --steps more than that")
     if config.training.steps == done:
-        note(f"{run.path} has its {done} steps; tinygen train --resume {run.path} --steps N adds")
-        return {}, run
+        note(f"{run.path} has all its {done} steps; to go on: {run.resume_command} --steps N")
     different = changes(run.environment, environment())
     if different:
         note(f"not the same numbers as without a break, perhaps: {'; '.join(different)}")
     tune_allocator()
     recipe = chosen.build(config)
     if config != before:
-        run.extend(config, f"tinygen train --resume {run.path} --steps {config.training.steps}")
-    note(f"continuing {run.path} from step {done}")
+        run.extend(config, f"{run.resume_command} --steps {config.training.steps}")
+    note(f"continuing {run.path} from step {done}; what reproduces it all:\n{run.command}")
     return train_run(run, recipe, chosen, config, debug=options.debug), run
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from tinygen import ops
-from tinygen.function import Value
 from tinygen.backend import Array, backend_of
 from tinygen.errors import GraphError, ShapeError, UsageError
+from tinygen.function import Value
 from tinygen.nn.linear import Linear
 from tinygen.nn.module import Module
 from tinygen.nn.sizes import require_sizes

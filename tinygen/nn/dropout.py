@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tinygen import ops
-from tinygen.function import Value
 from tinygen.errors import UsageError
+from tinygen.function import Value
 from tinygen.nn.module import Module
 from tinygen.random import Generator
 

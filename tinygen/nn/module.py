@@ -24,9 +24,9 @@ from typing import Any, Self, TypeAlias, TypeVar
 import numpy as np
 
 from tinygen import trace
-from tinygen.function import no_grad
 from tinygen.backend import backend_of
 from tinygen.errors import CheckpointError, DtypeError
+from tinygen.function import no_grad
 from tinygen.nn.parameter import Buffer, Parameter
 from tinygen.random import Generator
 from tinygen.tensor import Tensor
@@ -93,7 +93,7 @@ class Module:
         return [(name, part) for name, part in self.walk() if isinstance(part, kind)]
 
     def named_parameters(self) -> list[tuple[str, Parameter]]:
-        """Pairs (name, parameter) in the order of the source; a tied one once, by its first name."""
+        """Pairs (name, parameter) in the source's order; a tied one once, by its first name."""
         return self._named(Parameter)
 
     def parameters(self) -> list[Parameter]:
@@ -206,9 +206,9 @@ class Module:
                 f"this state does not fit {type(self).__name__}: {'; '.join(faults)}. Build the "
                 "model with the configuration that the state was saved with."
             )
-        for tensor, (_, array) in found.items():
-            tensor.data[...] = backend_of([tensor.data]).asarray(array)
-            tensor.version += 1
+        for target, (_, array) in found.items():
+            target.data[...] = backend_of([target.data]).asarray(array)
+            target.version += 1
 
     # ---- hooks
 
@@ -234,11 +234,9 @@ class Module:
         return ""
 
     def __repr__(self) -> str:
-        rows = list(_rows(self, "", 0))
-        width = max(len(text) for text, _ in rows)
-        counts = [f"{count:,}" if count else "" for _, count in rows]
-        margin = max(len(count) for count in counts)
-        lines = [f"{row[0]:<{width}}  {count:>{margin}}" for row, count in zip(rows, counts)]
+        rows = [(text, f"{count:,}" if count else "") for text, count in _rows(self, "", 0)]
+        width, margin = (max(len(row[i]) for row in rows) for i in range(2))
+        lines = [f"{text:<{width}}  {count:>{margin}}" for text, count in rows]
         return "\n".join(line.rstrip() for line in lines)
 
 
@@ -256,7 +254,8 @@ def _rows(part: Module | Tensor, name: str, depth: int) -> Iterator[tuple[str, i
     """The lines of `repr`: (indented text, number of parameters)."""
     label = "  " * depth + (f"{name}: " if name else "")
     if isinstance(part, Tensor):
-        yield f"{label}{type(part).__name__}{list(part.shape)} {part.dtype}", part.size
+        text = f"{label}{type(part).__name__}{list(part.shape)} {part.dtype}"
+        yield text, part.size if isinstance(part, Parameter) else 0
         return
     settings = part.settings()
     yield f"{label}{type(part).__name__}({settings})", part.n_parameters

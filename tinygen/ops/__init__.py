@@ -1,7 +1,301 @@
-"""Bootstrap: star imports of whatever exists; the final explicit list comes when all files stand."""
-import importlib, pathlib
-for _f in sorted(pathlib.Path(__file__).parent.glob("*.py")):
-    if _f.stem != "__init__":
-        _m = importlib.import_module(f"tinygen.ops.{_f.stem}")
-        for _n in getattr(_m, "__all__", []):
-            globals()[_n] = getattr(_m, _n)
+"""The operations: the only place where a derivative is written, once.
+
+Every function takes arrays or Tensors: all arrays in, array out; any Tensor in, Tensor out. Names
+and arguments are the array API standard's or NumPy's where those have the operation.
+"""
+
+from tinygen.ops.activations import (
+    erf,
+    erfc,
+    gelu,
+    leaky_relu,
+    log_sigmoid,
+    relu,
+    sigmoid,
+    silu,
+    softplus,
+    tanh,
+)
+from tinygen.ops.arithmetic import (
+    abs,
+    add,
+    divide,
+    multiply,
+    negative,
+    subtract,
+)
+from tinygen.ops.attention import (
+    attention,
+    packed_attention,
+)
+from tinygen.ops.casting import (
+    astype,
+    copy,
+)
+from tinygen.ops.comparison import (
+    equal,
+    greater,
+    greater_equal,
+    isfinite,
+    isinf,
+    isnan,
+    less,
+    less_equal,
+    logical_and,
+    logical_not,
+    logical_or,
+    logical_xor,
+    not_equal,
+)
+from tinygen.ops.creation import (
+    arange,
+    eye,
+    full,
+    full_like,
+    linspace,
+    ones,
+    ones_like,
+    zeros,
+    zeros_like,
+)
+from tinygen.ops.cross_entropy import (
+    cross_entropy,
+)
+from tinygen.ops.dropout import (
+    dropout,
+)
+from tinygen.ops.einsum import (
+    einsum,
+)
+from tinygen.ops.embedding import (
+    embedding,
+    one_hot,
+)
+from tinygen.ops.extremes import (
+    all,
+    any,
+    argmax,
+    argmin,
+    logsumexp,
+    max,
+    min,
+)
+from tinygen.ops.indexing import (
+    getitem,
+    scatter_add,
+    take,
+    take_along_axis,
+)
+from tinygen.ops.linalg import (
+    diagonal,
+    matmul,
+    outer,
+    tril,
+    triu,
+)
+from tinygen.ops.linear import (
+    linear,
+)
+from tinygen.ops.loss import (
+    bce_with_logits,
+    categorical_kl,
+    gaussian_kl,
+    huber_loss,
+    l1_loss,
+    mse_loss,
+)
+from tinygen.ops.norm import (
+    layer_norm,
+    rms_norm,
+)
+from tinygen.ops.power import (
+    power,
+    rsqrt,
+    sqrt,
+    square,
+)
+from tinygen.ops.product import (
+    prod,
+)
+from tinygen.ops.reduction import (
+    cumsum,
+    mean,
+    std,
+    sum,
+    sum_to,
+    var,
+)
+from tinygen.ops.rope import (
+    rope,
+)
+from tinygen.ops.rounding import (
+    ceil,
+    floor,
+    round,
+    sign,
+)
+from tinygen.ops.selection import (
+    clip,
+    maximum,
+    minimum,
+    where,
+)
+from tinygen.ops.shape import (
+    broadcast_to,
+    concat,
+    expand_dims,
+    flip,
+    matrix_transpose,
+    pad,
+    permute_dims,
+    repeat,
+    reshape,
+    roll,
+    split,
+    squeeze,
+    stack,
+    tile,
+    unstack,
+)
+from tinygen.ops.softmax import (
+    log_softmax,
+    softmax,
+)
+from tinygen.ops.sorting import (
+    argsort,
+    sort,
+    topk,
+)
+from tinygen.ops.transcendental import (
+    cos,
+    exp,
+    expm1,
+    log,
+    log1p,
+    sin,
+)
+from tinygen.ops.vector_norm import (
+    norm,
+)
+
+__all__ = [
+    "abs",
+    "add",
+    "all",
+    "any",
+    "arange",
+    "argmax",
+    "argmin",
+    "argsort",
+    "astype",
+    "attention",
+    "bce_with_logits",
+    "broadcast_to",
+    "categorical_kl",
+    "ceil",
+    "clip",
+    "concat",
+    "copy",
+    "cos",
+    "cross_entropy",
+    "cumsum",
+    "diagonal",
+    "divide",
+    "dropout",
+    "einsum",
+    "embedding",
+    "equal",
+    "erf",
+    "erfc",
+    "exp",
+    "expand_dims",
+    "expm1",
+    "eye",
+    "flip",
+    "floor",
+    "full",
+    "full_like",
+    "gaussian_kl",
+    "gelu",
+    "getitem",
+    "greater",
+    "greater_equal",
+    "huber_loss",
+    "isfinite",
+    "isinf",
+    "isnan",
+    "l1_loss",
+    "layer_norm",
+    "leaky_relu",
+    "less",
+    "less_equal",
+    "linear",
+    "linspace",
+    "log",
+    "log1p",
+    "log_sigmoid",
+    "log_softmax",
+    "logical_and",
+    "logical_not",
+    "logical_or",
+    "logical_xor",
+    "logsumexp",
+    "matmul",
+    "matrix_transpose",
+    "max",
+    "maximum",
+    "mean",
+    "min",
+    "minimum",
+    "mse_loss",
+    "multiply",
+    "negative",
+    "norm",
+    "not_equal",
+    "one_hot",
+    "ones",
+    "ones_like",
+    "outer",
+    "packed_attention",
+    "pad",
+    "permute_dims",
+    "power",
+    "prod",
+    "relu",
+    "repeat",
+    "reshape",
+    "rms_norm",
+    "roll",
+    "rope",
+    "round",
+    "rsqrt",
+    "scatter_add",
+    "sigmoid",
+    "sign",
+    "silu",
+    "sin",
+    "softmax",
+    "softplus",
+    "sort",
+    "split",
+    "sqrt",
+    "square",
+    "squeeze",
+    "stack",
+    "std",
+    "subtract",
+    "sum",
+    "sum_to",
+    "take",
+    "take_along_axis",
+    "tanh",
+    "tile",
+    "topk",
+    "tril",
+    "triu",
+    "unstack",
+    "var",
+    "where",
+    "zeros",
+    "zeros_like",
+]

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinygen import ops
-from tinygen.function import FusedFunction, Value
 from tinygen.backend import Array, backend_of
 from tinygen.errors import DtypeError, ShapeError, UsageError
+from tinygen.function import FusedFunction, Value
 from tinygen.ops.checks import same_float_dtype
 from tinygen.tensor import Tensor
 
@@ -55,9 +55,7 @@ class PackedAttention(FusedFunction):
     """
 
     @staticmethod
-    def reference(
-        qkv: Value, mask: Array, *, n_head: int, n_kv_head: int, **options: Any
-    ) -> Value:
+    def reference(qkv: Value, mask: Array, *, n_head: int, n_kv_head: int, **options: Any) -> Value:
         q, k, v = heads_of(qkv, n_head, n_kv_head)
         out = plain_attention(q, k, v, mask, **options)  # (B, H, T, D)
         B, H, T, D = out.shape
@@ -121,7 +119,7 @@ def attention(
             "(B, H, T_q, D), (B, H_kv, T_k, D) and the same again."
         )
     (B, H, Tq, D), (Bk, Hkv, Tk, Dk) = q.shape, k.shape
-    if B != Bk or D != Dk or Hkv == 0 or H % Hkv:
+    if Bk != B or Dk != D or Hkv == 0 or H % Hkv:
         raise ShapeError(
             f"attention: q {q.shape} and k {k.shape} must agree in B and D, and the query heads "
             "must be a multiple of the key/value heads."
@@ -241,7 +239,9 @@ def _checked_mask(mask: Value, shape: tuple[int, ...], like: Value) -> Array:
 
 def _checked_options(scale: float | None, window: int | None, D: int) -> float:
     if window is not None and window < 1:
-        raise UsageError(f"attention: window is {window}; a query sees at least itself, so 1 or more.")
+        raise UsageError(
+            f"attention: window is {window}; a query sees at least itself, so 1 or more."
+        )
     if scale is not None and not math.isfinite(scale):
         raise UsageError(f"attention: scale is {scale}; it must be finite.")
     return 1 / math.sqrt(D) if scale is None and D else 1.0 if scale is None else scale

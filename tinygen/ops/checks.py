@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinygen.function import Value
 from tinygen.errors import DtypeError, UsageError
+from tinygen.function import Value
 
 REDUCTIONS = ("mean", "sum", "none")
 

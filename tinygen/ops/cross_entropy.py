@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinygen import ops
-from tinygen.function import FusedFunction, Value
 from tinygen.backend import Array
 from tinygen.errors import DtypeError, OutOfRangeError, ShapeError, UsageError
+from tinygen.function import FusedFunction, Value
 from tinygen.ops.checks import known_reduction, same_float_dtype
 from tinygen.tensor import Tensor
 
@@ -96,9 +96,9 @@ def cross_entropy(
     """-log softmax(logits)[target], in nats; the classes are on the last axis.
 
     logits (..., V); targets either integers (...) or distributions (..., V) of logits' dtype.
-    `label_smoothing` s mixes the target with the uniform distribution, (1 - s) p + s / V. Rows whose
-    target is `ignore_index` count neither in the sum nor in the mean (over no rows at all, the
-    mean is NaN). `z_loss` adds z log(sum exp)^2. reduction "mean", "sum" or "none".
+    `label_smoothing` s mixes the target with the uniform distribution, (1 - s) p + s / V. Rows
+    whose target is `ignore_index` count neither in the sum nor in the mean (over no rows at all,
+    the mean is NaN). `z_loss` adds z log(sum exp)^2. reduction "mean", "sum" or "none".
     """
     known_reduction("cross_entropy", reduction)
     same_float_dtype("cross_entropy", logits=logits)
@@ -114,10 +114,13 @@ def cross_entropy(
         counted: Any = losses.size
     else:
         classes = _classes(logits, targets, ignore_index)
-        options = dict(
-            label_smoothing=label_smoothing, ignore_index=ignore_index, z_loss=z_loss
+        losses = CrossEntropy.apply(
+            rows,
+            classes,
+            label_smoothing=label_smoothing,
+            ignore_index=ignore_index,
+            z_loss=z_loss,
         )
-        losses = CrossEntropy.apply(rows, classes, **options)
         counted = classes.size if ignore_index is None else int((classes != ignore_index).sum())
     if reduction == "none":
         return ops.reshape(losses, lead)

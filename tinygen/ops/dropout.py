@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinygen.function import Function, Value
 from tinygen.backend import Array
 from tinygen.errors import ShapeError, UsageError
+from tinygen.function import Function, Value
 from tinygen.ops.checks import same_float_dtype
 from tinygen.random import Generator
 from tinygen.tensor import Tensor
@@ -43,5 +43,7 @@ def dropout(x: Value, p: float, *, rng: Generator | None = None, mask: Value = N
         device = x.device if isinstance(x, Tensor) else "cpu"
         mask = rng.uniform(x.shape, device=device) >= p
     elif mask.shape != x.shape:
-        raise ShapeError(f"dropout: the mask has shape {mask.shape} and x {x.shape}; make them equal.")
+        raise ShapeError(
+            f"dropout: the mask has shape {mask.shape} and x {x.shape}; make them equal."
+        )
     return Dropout.apply(x, mask.data if isinstance(mask, Tensor) else mask, p=p)

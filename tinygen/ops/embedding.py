@@ -7,7 +7,7 @@ from typing import Any
 
 from tinygen import ops
 from tinygen.backend import Array
-from tinygen.errors import DtypeError, OutOfRangeError, ShapeError
+from tinygen.errors import OutOfRangeError, ShapeError
 from tinygen.function import FusedFunction, Value
 from tinygen.ops.indexing import require_array, require_integers
 from tinygen.ops.shape import Copy

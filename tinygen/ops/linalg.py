@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
+from tinygen import ops
 from tinygen.backend import Array
 from tinygen.errors import ShapeError
 from tinygen.function import Function, Value
@@ -24,14 +26,14 @@ class MatMul(Function):
     broadcasts = True
 
     def forward(self, a: Array, b: Array) -> Array:
+        self.ndims = a.ndim, b.ndim
         if self.needs:
-            needed = {"b": b} if self.needs[0] else {}
-            self.save(**needed, **({"a": a} if self.needs[1] else {}))
-            self.ndims = a.ndim, b.ndim
-        if self.xp.ndim(a) > 2 and self.xp.ndim(b) == 2:  # one large product, not a batch of small
-            rows = a.size // a.shape[-1] if a.size else 0
-            if rows:
-                return self.xp.matmul(a.reshape(rows, -1), b).reshape(*a.shape[:-1], b.shape[1])
+            needs_a, needs_b = self.needs
+            self.save(**({"b": b} if needs_a else {}), **({"a": a} if needs_b else {}))
+        if self.ndims[1] == 2 < self.ndims[0]:  # one large product, not a batch of small ones
+            lead = a.shape[:-1]
+            y = self.xp.matmul(a.reshape(prod(lead), a.shape[-1]), b)
+            return y.reshape(*lead, b.shape[1])
         return self.xp.matmul(a, b)
 
     def backward(self, g: Value) -> tuple[Value, Value]:
@@ -47,11 +49,75 @@ class MatMul(Function):
             da = squeeze(da, -2) if a_ndim == 1 else da
         if self.needs[1]:
             a = self.saved.a
-            if b_ndim == 2 and a_ndim > 2:
-                a, g = reshape(a, (-1, a.shape[-1])), reshape(g, (-1, g.shape[-1]))
+            if b_ndim == 2 < a_ndim:  # the sum over the batch belongs to the product
+                rows = prod(a.shape[:-1])
+                a, g = reshape(a, (rows, a.shape[-1])), reshape(g, (rows, g.shape[-1]))
             db = matmul(expand_dims(a, -1) if a_ndim == 1 else matrix_transpose(a), g)
             db = squeeze(db, -1) if b_ndim == 1 else db
         return da, db
 
     def flops(self, arrays: Sequence[Array], outputs: Sequence[Array]) -> int:
         return 2 * outputs[0].size * arrays[0].shape[-1]
+
+
+class Triangle(Copy):
+    """y = x below (lower) or above (upper) the k-th diagonal, that one included, 0 elsewhere;
+    dx = g, the same part."""
+
+    def forward(self, x: Array, *, lower: bool, k: int) -> Array:
+        if x.ndim < 2:
+            raise ShapeError(f"a triangle needs a matrix, and the shape is {x.shape}.")
+        return self.xp.tril(x, k) if lower else self.xp.triu(x, k)
+
+    def backward(self, g: Value) -> Value:
+        return Triangle.apply(g, **self.params)
+
+
+class Diagonal(View):
+    """y[i] = x[i, i + offset];  dx = g on that diagonal, 0 elsewhere."""
+
+    def forward(self, x: Array, *, offset: int) -> Array:
+        y = x.diagonal(offset, -2, -1)
+        if self.needs:
+            self.shape = x.shape
+            steps = self.xp.arange(y.shape[-1])
+            self.index = (..., steps + max(-offset, 0), steps + max(offset, 0))
+        return y
+
+    def backward(self, g: Value) -> Value:
+        return put(g, self.index, self.shape, unique=True)
+
+
+def matmul(a: Value, b: Value) -> Any:
+    """The matrix product: a (.., M, K), b (.., K, N) -> (.., M, N), the leading axes broadcast.
+
+    A vector a (K,) or b (K,) is a row or a column, and its axis of length 1 is dropped from the
+    result. Dtypes are promoted. `ShapeError` if K differs or an operand has no axes.
+    """
+    require_array("matmul", a)
+    require_array("matmul", b)
+    return MatMul.apply(a, b)
+
+
+def outer(a: Value, b: Value) -> Any:
+    """a (M,), b (N,) -> (M, N), every product of an element of a and one of b."""
+    require_array("outer", a)
+    require_array("outer", b)
+    if len(a.shape) != 1 or len(b.shape) != 1:
+        raise ShapeError(f"outer: takes two vectors, and the shapes are {a.shape} and {b.shape}.")
+    return ops.multiply(expand_dims(a, 1), b)
+
+
+def tril(x: Value, k: int = 0) -> Any:
+    """x (.., M, N) with zeros above the k-th diagonal (0 the main one, positive ones above it)."""
+    return Triangle.apply(x, lower=True, k=k)
+
+
+def triu(x: Value, k: int = 0) -> Any:
+    """x (.., M, N) with zeros below the k-th diagonal (0 the main one, positive ones above it)."""
+    return Triangle.apply(x, lower=False, k=k)
+
+
+def diagonal(x: Value, offset: int = 0) -> Any:
+    """The elements x[.., i, i + offset] of x (.., M, N); a read-only view."""
+    return Diagonal.apply(x, offset=offset)

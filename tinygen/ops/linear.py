@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinygen import ops
-from tinygen.function import FusedFunction, Value
 from tinygen.backend import Array
 from tinygen.errors import ShapeError, UsageError
+from tinygen.function import FusedFunction, Value
 from tinygen.ops.checks import same_float_dtype
 
 __all__ = ["linear"]
@@ -55,7 +55,9 @@ def linear(x: Value, weight: Value, bias: Value = None, activation: str | None =
             "equal the second of weight (out_features, in_features)."
         )
     if bias is not None and bias.shape != weight.shape[:1]:
-        raise ShapeError(f"linear: bias has shape {bias.shape}, but weight gives {weight.shape[0]}.")
+        raise ShapeError(
+            f"linear: bias has shape {bias.shape}, but weight gives {weight.shape[0]}."
+        )
     if activation is not None and activation not in ACTIVATIONS:
         raise UsageError(f"linear: unknown activation {activation!r}; use one of {ACTIVATIONS}.")
     return Linear.apply(x, weight, bias, activation=activation)

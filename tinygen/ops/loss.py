@@ -6,9 +6,9 @@ import math
 from typing import Any
 
 from tinygen import ops
-from tinygen.function import FusedFunction, Value
 from tinygen.backend import Array
 from tinygen.errors import ShapeError, UsageError
+from tinygen.function import FusedFunction, Value
 from tinygen.ops.checks import known_reduction, same_float_dtype
 
 __all__ = [

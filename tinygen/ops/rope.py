@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from tinygen import ops
-from tinygen.function import FusedFunction, Value
 from tinygen.backend import Array, backend_of
 from tinygen.errors import DtypeError, ShapeError, UsageError
+from tinygen.function import FusedFunction, Value
 from tinygen.ops.checks import same_float_dtype
 from tinygen.tensor import Tensor
 

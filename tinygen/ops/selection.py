@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from tinygen import ops
-from tinygen.backend import PYTHON_SCALARS, Array
+from tinygen.backend import Array
 from tinygen.errors import DtypeError
 from tinygen.function import Function, Value, promote
 from tinygen.ops.creation import default_dtype, full
@@ -111,14 +111,18 @@ def where(condition: Value, x: Value, y: Value) -> Any:
     x and y may be Python numbers; two of them give float32, int64 or bool as `tg.full` would. A
     condition that is not boolean is a `DtypeError`.
     """
-    if not isinstance(condition, bool) and getattr(condition, "dtype", None) != bool:
+    if isinstance(condition, bool):
+        condition = full((), condition).data
+    if getattr(condition, "dtype", None) != "bool" or x is None or y is None:
+        given = getattr(condition, "dtype", type(condition).__name__)
         raise DtypeError(
-            f"where: the condition is {getattr(condition, 'dtype', type(condition).__name__)}, "
-            "not boolean; compare first, for example `x != 0`."
+            f"where: needs a boolean condition and two values, not {given}, {type(x).__name__} "
+            f"and {type(y).__name__}. Compare first, for example `x != 0`."
         )
-    if isinstance(x, PYTHON_SCALARS) and isinstance(y, PYTHON_SCALARS):
+    numbers = not hasattr(x, "dtype"), not hasattr(y, "dtype")
+    if all(numbers):
         x = full((), x, default_dtype(x, y)).data
-    elif not isinstance(y, PYTHON_SCALARS) and x.dtype != y.dtype:
+    elif not any(numbers) and x.dtype != y.dtype:
         x, y = promote(x, y)
     return Where.apply(condition, x, y)
 

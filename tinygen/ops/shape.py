@@ -87,7 +87,15 @@ class ExpandDims(Reshaped):
 
     def forward(self, x: Array, *, axis: Axes) -> Array:
         self.shape = x.shape
-        return self.xp.expand_dims(x, axis if isinstance(axis, int) else tuple(axis))
+        axes = (axis,) if isinstance(axis, int) else tuple(axis)
+        ndim = x.ndim + len(axes)
+        places = sorted(axis_from_front("expand_dims", a, ndim) for a in axes)
+        if len(set(places)) != len(places):
+            raise ShapeError(f"expand_dims: the axes {axes} name a place twice.")
+        shape = list(x.shape)
+        for place in places:
+            shape.insert(place, 1)
+        return x.reshape(shape)
 
 
 class PermuteDims(View):
@@ -152,7 +160,9 @@ class Pad(Copy):
 
     def forward(self, x: Array, *, pad_width: Any, value: float) -> Array:
         if x.dtype.kind != "f" and value != 0 and not isinstance(value, int):
-            raise DtypeError(f"pad: the value {value} cannot be held by {x.dtype}; give an integer.")
+            raise DtypeError(
+                f"pad: the value {value} cannot be held by {x.dtype}; give an integer."
+            )
         widths = self.xp.broadcast_to(pad_width, (x.ndim, 2)).tolist()
         if any(min(pair) < 0 for pair in widths):
             raise ShapeError(f"pad: pad_width is {pad_width}; widths are 0 or more.")

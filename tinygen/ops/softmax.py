@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinygen import ops
-from tinygen.function import FusedFunction, Value
 from tinygen.backend import Array
 from tinygen.errors import ShapeError
+from tinygen.function import FusedFunction, Value
 from tinygen.ops.checks import same_float_dtype
 
 __all__ = ["log_softmax", "softmax"]

@@ -93,7 +93,7 @@ def largest(xp: Any, x: Array, k: int) -> Array:
     then as many of its equals as are still missing, from the left. Only these k are sorted.
     """
     n = x.shape[-1]
-    if not 0 < k < n // 4:
+    if n < 1024 or not 0 < k < n // 4:
         return order(xp, x, -1, descending=True)[..., :k]
     threshold = xp.partition(x, n - k, axis=-1)[..., n - k, None]
     if (threshold != threshold).any():  # more than k NaN

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from tinygen.backend import Array, backend_of
 from tinygen.errors import ShapeError, UsageError
@@ -35,6 +37,14 @@ class FlatParameters:
             self._views.append(self.data[self.places[-1]].reshape(parameter.shape))
             start += parameter.size
         self.claim()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> FlatParameters:
+        # Views do not survive a deep copy, so the copied parameters are laid out afresh.
+        twin = FlatParameters(copy.deepcopy(self.parameters, memo), tuple(self.moments))
+        twin.steps = list(self.steps)
+        for name, moment in self.moments.items():
+            twin.moments[name][...] = moment
+        return twin
 
     def claim(self) -> None:
         """Move in every parameter whose array is not ours: at first, or after `p.data = array`."""

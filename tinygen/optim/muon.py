@@ -59,7 +59,7 @@ class Muon(Optimizer):
         for p in group["params"]:
             if p.ndim < 2:
                 raise UsageError(
-                    f"Muon is for matrices, and a parameter has shape {p.shape}. Give it to another "
+                    f"Muon is for matrices, and this has shape {p.shape}. Give it to another "
                     "optimiser: Muon(matrices, rest=AdamW(others))."
                 )
 
@@ -86,19 +86,19 @@ class Muon(Optimizer):
     def _update(self, flat: FlatParameters, group: Group, lr: float) -> None:
         b = group["momentum"]
         for i, grad in flat.updates():
-            place = flat.places[i]
-            p, m = (a[place].reshape(len(grad), -1) for a in (flat.data, flat.moments["momentum"]))
-            g = grad.reshape(p.shape)
+            rows, columns = grad.shape[0], math.prod(grad.shape[1:])
+            arrays = flat.data, flat.moments["momentum"]
+            p, m = (a[flat.places[i]].reshape(rows, columns) for a in arrays)
+            g = grad.reshape(rows, columns)
             m *= b
             m += (1 - b) * g
             u = orthogonal((1 - b) * g + b * m if group["nesterov"] else m, group["iterations"])
-            rows, columns = p.shape
             p *= 1 - lr * group["weight_decay"]
-            p -= lr * math.sqrt(max(1, rows / columns)) * u
+            p -= lr * math.sqrt(max(1, rows / max(1, columns))) * u
 
 
 def orthogonal(x: Array, iterations: int = 5) -> Array:
-    """Nearly the closest matrix with orthonormal rows or columns: singular values go to 0.7 ... 1.2.
+    """Nearly the closest matrix with orthonormal rows or columns: singular values near 1.
 
     x (rows, columns). A Newton-Schulz iteration, on the side with the smaller Gram matrix.
     """

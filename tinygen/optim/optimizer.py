@@ -122,7 +122,7 @@ class Optimizer:
         try:
             settings = [dict(state["groups"][key]) for key in sorted(state["groups"], key=int)]
             entries = [dict(state["parameters"][k]) for k in sorted(state["parameters"], key=int)]
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, IndexError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"this is not the state of an optimiser ({error!r}); load what state_dict() gave."
             ) from error

@@ -95,4 +95,6 @@ class WSD(Schedule):
 
 def _progress(step: int, start: int, stop: int) -> float:
     """0 up to `start`, 1 from `stop` on, a straight line between."""
-    return 1.0 if step >= stop else max(0.0, (step - start) / (stop - start))
+    if step >= stop:
+        return 1.0
+    return max(0.0, (step - start) / (stop - start)) if start < stop else 0.0

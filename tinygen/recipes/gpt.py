@@ -50,6 +50,7 @@ class ModelSettings(Settings):
     width: int = setting(128, "features of a token", least=1)
     block_size: int = setting(64, "tokens that the model sees at once", least=1)
     dropout: float = setting(0.0, "probability of dropping a feature", least=0.0, below=1.0)
+    bias: bool = setting(False, "biases in linear layers and norms")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -110,6 +111,7 @@ class Writer:
                 n_head=settings.n_head,
                 width=settings.width,
                 dropout=settings.dropout,
+                bias=settings.bias,
             ),
             rng=rng,
         )
@@ -117,7 +119,6 @@ class Writer:
     def sample(self, rng: Generator, options: Sampling) -> Iterator[str]:
         """The prompt, then what the model adds to it, as soon as its characters are complete."""
         prompt = self.tokenizer.encode(options.prompt) if options.prompt else self._start()
-        self.model.eval()
         tokens = self.model.generate(
             prompt[None].astype(np.int64),  # (1, T)
             max_new_tokens=options.tokens,
@@ -130,7 +131,7 @@ class Writer:
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         for token in tokens:  # (1,)
             yield decoder.decode(self.tokenizer.decode_bytes(token))
-        yield decoder.decode(b"", final=True)
+        yield decoder.decode(b"", final=True)  # what a last, incomplete character becomes
 
     def _start(self) -> Ids:
         """What an empty prompt continues: a new line, where the tokenizer has one."""

@@ -25,11 +25,12 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from tinygen.testing.drawing import Array, Call
+
 Bound = Callable[[float, Array], Any]
 Truth = Callable[..., Any]
-Rule = Callable[[Truth, tuple[Any, ...], dict[str, Any]], list[Bound]]
-"""From an op's truth, its arrays and its parameters to a bound for each output."""
+Rule = Callable[[Truth, Call], list[Bound]]
+"""From an op's truth and the arguments of a call to a bound for each output."""
 
 
 def unit_roundoff(dtype: Any) -> float:
@@ -54,34 +55,30 @@ def dot(n: Any, magnitude: Any) -> Bound:
     return lambda u, y: 4 * np.sqrt(np.maximum(n, 1)) * u * magnitude
 
 
-def combined(*bounds: Bound) -> Bound:
-    """The sum: one error after the other."""
-    return lambda u, y: sum(bound(u, y) for bound in bounds)
+# ---- rules: bounds that depend on the arguments --------------------------------------------------
 
 
 def as_tuple(results: Any) -> tuple[Any, ...]:
     return tuple(results) if isinstance(results, (tuple, list)) else (results,)
 
 
-def on_floats(change: Callable[[Array], Array], arrays: tuple[Any, ...]) -> tuple[Any, ...]:
-    """`arrays` with `change` applied to the floating ones."""
-    return tuple(
-        change(a) if isinstance(a, np.ndarray) and a.dtype.kind == "f" else a for a in arrays
-    )
+def outputs(truth: Truth, call: Call) -> tuple[Array, ...]:
+    return tuple(np.asarray(y) for y in as_tuple(truth(*call.arrays, **call.params)))
 
 
 def each(bound: Bound) -> Rule:
     """The same bound for every output, whatever the arguments."""
-    return lambda truth, arrays, params: [bound] * len(as_tuple(truth(*arrays, **params)))
+    return lambda truth, call: [bound] * len(outputs(truth, call))
 
 
-def sums() -> Rule:
-    def rule(truth: Truth, arrays: tuple[Any, ...], params: dict[str, Any]) -> list[Bound]:
-        counts = as_tuple(truth(*on_floats(np.ones_like, arrays), **params))
-        magnitudes = as_tuple(truth(*on_floats(np.abs, arrays), **params))
-        return [
-            dot(np.abs(n), np.abs(m)) for n, m in zip(counts, magnitudes, strict=True)
-        ]
+def sums(k: float = 1.0) -> Rule:
+    """`dot`, k times, for truths that are linear in each argument."""
+
+    def rule(truth: Truth, call: Call) -> list[Bound]:
+        counts = outputs(truth, call.changed(np.ones_like))
+        magnitudes = outputs(truth, call.changed(np.abs))
+        pairs = zip(counts, magnitudes, strict=True)
+        return [dot(np.abs(n), k * np.abs(m)) for n, m in pairs]
 
     return rule
 
@@ -90,27 +87,28 @@ _RELATIVE_STEP = 2.0**-26
 _DRAWS = 8
 
 
-def conditioned(k: float, normwise_k: float = 0.0) -> Rule:
-    def rule(truth: Truth, arrays: tuple[Any, ...], params: dict[str, Any]) -> list[Bound]:
+def conditioned(k: float, of_largest: float = 0.0) -> Rule:
+    """k u (|y| + c), and `of_largest` u max |y| on top."""
+
+    def rule(truth: Truth, call: Call) -> list[Bound]:
         signs = np.random.default_rng(0)
-        centre = as_tuple(truth(*arrays, **params))
-        spread = [np.zeros(np.shape(y)) for y in centre]
+        centre = outputs(truth, call)
+        moves = [np.zeros(y.shape) for y in centre]
+
+        def shaken(a: Array) -> Array:
+            return a + a * (_RELATIVE_STEP * signs.choice([-1.0, 1.0], a.shape))
+
         for _ in range(_DRAWS):
-
-            def shaken(a: Array) -> Array:
-                return a + a * (_RELATIVE_STEP * signs.choice([-1.0, 1.0], a.shape))
-
-            moved = as_tuple(truth(*on_floats(shaken, arrays), **params))
-            for i, (y, z) in enumerate(zip(centre, moved, strict=True)):
-                if np.asarray(y).dtype.kind == "f":
-                    difference = np.nan_to_num(np.abs(z - y) / _RELATIVE_STEP)
-                    spread[i] = np.maximum(spread[i], difference)
+            for i, y in enumerate(outputs(truth, call.changed(shaken))):
+                if y.dtype.kind == "f":
+                    move = np.nan_to_num(np.abs(y - centre[i]) / _RELATIVE_STEP)
+                    moves[i] = np.maximum(moves[i], move)
 
         def bound_of(c: Array) -> Bound:
             return lambda u, y: u * (
-                k * (np.abs(y) + c) + normwise_k * np.abs(y).max(initial=0.0)
+                k * (np.abs(y) + c) + of_largest * np.abs(y).max(initial=0.0)
             )
 
-        return [bound_of(c) for c in spread]
+        return [bound_of(c) for c in moves]
 
     return rule

@@ -18,7 +18,7 @@ subnormal). Every number is a float32, so that float32 and float64 runs see the 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -74,8 +74,15 @@ class Call:
             if isinstance(a, np.ndarray) and a.dtype.kind == "f"
         )
 
-    def cast(self, dtype: Any) -> tuple[Any, ...]:
-        return tuple(a.astype(dtype) if i in self.floats else a for i, a in enumerate(self.arrays))
+    def cast(self, dtype: Any) -> Call:
+        """The floating arrays in another dtype; those that have it keep their layout."""
+        return self.changed(lambda a: a.astype(dtype, copy=False))
+
+    def changed(self, change: Callable[[Array], Array]) -> Call:
+        """The same call with `change` applied to the floating arrays."""
+        floats = self.floats
+        arrays = (change(a) if i in floats else a for i, a in enumerate(self.arrays))
+        return Call(*arrays, **self.params)
 
 
 class Draw:

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from typing import Any, Protocol, TextIO
 
 _SECONDS_BETWEEN_LINES = 10.0
@@ -18,9 +19,10 @@ class Progress(Protocol):
 
 
 def progress_for(total: int, stream: TextIO | None = None) -> Progress:
-    """The progress that suits `stream` (stderr): live on a terminal, plain lines elsewhere."""
+    """The progress that suits `stream` (stderr): live on a terminal that has rich, else plain."""
     stream = stream or sys.stderr
-    return LiveLine(total, stream) if stream.isatty() else PlainLines(total, stream)
+    live = stream.isatty() and find_spec("rich") is not None
+    return LiveLine(total, stream) if live else PlainLines(total, stream)
 
 
 class PlainLines:

@@ -10,8 +10,11 @@ that can be opened. Kept are the last two checkpoints and the best.
 import json
 import os
 import re
+import shlex
 import shutil
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any, Self
@@ -85,6 +88,10 @@ class Run:
         except (OSError, ValueError) as error:
             raise InputError(f"cannot read {self.path / 'command.txt'}: {error}") from error
 
+    @property
+    def resume_command(self) -> str:
+        return shlex.join(["tinygen", "train", "--resume", str(self.path)])
+
     def extend(self, config: RecipeConfig, command: str) -> None:
         """Continue with another configuration: a second command joins the first."""
         write_atomically(self.path / "config.json", _config_json(self.family, config))
@@ -102,9 +109,13 @@ class Run:
         names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
         return sorted(int(match[1]) for n in names if (match := re.fullmatch(r"step-(\d{6,})", n)))
 
-    def save(self, step: int, state: State, *, best: int | None) -> None:
-        """Write a checkpoint, then drop all but the last two and the step `best`."""
+    def save(self, step: int, state: State, *, best: int) -> None:
+        """Write a checkpoint, then `prune`."""
         save_state(self.checkpoint(step), state)
+        self.prune(best)
+
+    def prune(self, best: int) -> None:
+        """Drop all checkpoints but the last two and the step `best`."""
         for old in self.steps()[:-_KEPT]:
             if old != best:
                 self._remove(self.checkpoint(old))
@@ -128,10 +139,32 @@ class Run:
             raise CheckpointError(f"{error}. {self._sound_before(step)}") from error
 
     def best_step(self) -> int | None:
-        """The step with the lowest validation loss so far, by the newest checkpoint."""
+        """The step with the lowest validation loss so far, by the newest checkpoint.
+
+        None before the first checkpoint; the newest itself before the first evaluation.
+        """
         state = self.load()
-        best = state["loop"]["best"] if state else None
-        return best["step"] if best else None
+        return (state["loop"]["best_step"] or self.steps()[-1]) if state else None
+
+    @contextmanager
+    def sole_writer(self) -> Iterator[None]:
+        """Inside, no other process can train this run. Raises UsageError where one does."""
+        if sys.platform == "win32":
+            yield
+            return
+        import fcntl
+
+        folder = os.open(self.path, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)  # dies with the process
+            except BlockingIOError as error:
+                raise UsageError(
+                    f"{self.path} is being trained by another process; wait for it, or stop it"
+                ) from error
+            yield
+        finally:
+            os.close(folder)
 
     def clean(self) -> None:
         """Remove what a killed process left unfinished. Only for the run's one writer."""

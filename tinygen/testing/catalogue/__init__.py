@@ -46,6 +46,11 @@ class Op:
     bound: Rule = field(default_factory=lambda: each(exact()))
 
     differentiable: bool = True
+    constants: tuple[int, ...] = ()
+    """Positions of floating arrays that are not differentiated, as a mask."""
+    takes_arrays: bool = True
+    fused: bool = False
+    """Some node of it is a `FusedFunction`."""
     order: int = 2
     """Derivatives are right up to this order."""
     linear: bool = False
@@ -61,6 +66,10 @@ class Op:
     bad: tuple[Bad, ...] = ()
     exempt: Mapping[str, str] = field(default_factory=dict)
     """Laws that do not apply, each with the reason."""
+
+    def inputs(self, call: Call) -> tuple[int, ...]:
+        """The positions of the arrays that the op is differentiated by."""
+        return tuple(i for i in call.floats if i not in self.constants)
 
 
 CATALOGUE: dict[str, Op] = {}

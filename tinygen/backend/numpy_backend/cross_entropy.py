@@ -1,0 +1,160 @@
+"""Softmax cross-entropy of logits (N, classes), forward and backward, without the log-probabilities.
+
+For integer targets t, label smoothing s and z-loss weight z (Chowdhery et al. 2022, section 5):
+
+    lse = log sum exp(x)
+    loss = lse - (1 - s) x[t] - s mean(x) + z lse^2
+    dx   = g ((1 + 2 z lse) softmax(x) - (1 - s) onehot(t) - s / classes)
+
+and for targets that are weights w (N, classes), smoothed to w' = (1 - s) w + s sum(w) / classes:
+
+    loss = sum(w') lse - w' . x + z lse^2
+    dx   = g ((sum(w') + 2 z lse) softmax(x) - w')
+
+The softmax is made again in backward from the logits and lse: one exp, and no (N, classes) array kept.
+"""
+
+import numpy as np
+
+from ...errors import OutOfRangeError
+from .array import Array
+from .rows import row_blocks, row_sums
+from .softmax import log_sums
+
+SAFE_EXPONENT = 60.0
+"""Up to this |lse|, softmax = exp(x) exp(-lse) needs no subtraction: neither factor over- or underflows."""
+
+
+def cross_entropy_forward(
+    logits: Array,
+    targets: Array,
+    label_smoothing: float = 0.0,
+    ignore_index: int | None = None,
+    z_loss: float = 0.0,
+) -> tuple[Array, Array]:
+    """logits (N, classes), targets (N,) integers -> loss of each row (N,), and lse (N,) for backward.
+
+    A row whose target is `ignore_index` has loss 0. OutOfRangeError for any other target outside
+    [0, classes).
+    """
+    n, classes = logits.shape
+    ignored = _ignored(targets, ignore_index)
+    chosen = targets if ignored is None else np.where(ignored, 0, targets)
+    if chosen.size and not 0 <= int(chosen.min()) <= int(chosen.max()) < classes:
+        raise OutOfRangeError(
+            f"Targets run from {chosen.min()} to {chosen.max()}, but the logits have {classes} classes. "
+            "Targets must be in [0, classes), or equal to ignore_index."
+        )
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
+        lse = _log_sums(logits)
+        wide = logits[np.arange(n), chosen].astype(np.float64)
+        if label_smoothing:
+            wide *= 1.0 - label_smoothing
+            wide += row_sums(logits) * (label_smoothing / classes)
+        losses = lse - wide
+        if z_loss:
+            losses += z_loss * lse * lse
+    if ignored is not None:
+        losses[ignored] = 0.0
+    return losses.astype(logits.dtype), lse.astype(logits.dtype)
+
+
+def cross_entropy_backward(
+    g: Array,
+    logits: Array,
+    lse: Array,
+    targets: Array,
+    label_smoothing: float = 0.0,
+    ignore_index: int | None = None,
+    z_loss: float = 0.0,
+) -> Array:
+    """g (N,), the gradient of each row's loss -> dlogits (N, classes), zero in ignored rows."""
+    n, classes = logits.shape
+    ignored = _ignored(targets, ignore_index)
+    chosen = targets if ignored is None else np.where(ignored, 0, targets)
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        dlogits = _scaled_softmax(logits, lse, g * (1.0 + 2.0 * z_loss * lse) if z_loss else g)
+        if label_smoothing:
+            dlogits -= (g * (label_smoothing / classes))[:, None]
+        dlogits[np.arange(n), chosen] -= g * (1.0 - label_smoothing)
+    if ignored is not None:
+        dlogits[ignored] = 0.0
+    return dlogits
+
+
+def soft_cross_entropy_forward(
+    logits: Array, targets: Array, label_smoothing: float = 0.0, z_loss: float = 0.0
+) -> tuple[Array, Array]:
+    """logits, targets (N, classes) floats -> loss of each row (N,), and lse (N,) for backward."""
+    weights = _smoothed(targets, label_smoothing)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
+        lse = _log_sums(logits)
+        losses = row_sums(weights) * lse - np.vecdot(weights, logits)
+        if z_loss:
+            losses += z_loss * lse * lse
+    return losses.astype(logits.dtype), lse.astype(logits.dtype)
+
+
+def soft_cross_entropy_backward(
+    g: Array,
+    logits: Array,
+    lse: Array,
+    targets: Array,
+    label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
+) -> tuple[Array, Array]:
+    """g (N,) -> dlogits and dtargets, both (N, classes).
+
+    dtargets: d loss / d w' = lse - x, then through the smoothing, which is linear in w.
+    """
+    n, classes = logits.shape
+    weights = _smoothed(targets, label_smoothing)
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        dlogits = _scaled_softmax(logits, lse, g * (row_sums(weights) + 2.0 * z_loss * lse))
+        weights *= g[:, None]
+        dlogits -= weights
+        dtargets = np.subtract(lse[:, None], logits, out=weights)
+        if label_smoothing:
+            spread = row_sums(dtargets) * (label_smoothing / classes)
+            dtargets *= 1.0 - label_smoothing
+            dtargets += spread[:, None]
+        dtargets *= g[:, None]
+    return dlogits, dtargets
+
+
+def _ignored(targets: Array, ignore_index: int | None) -> Array | None:
+    """Which rows to leave out, or None if there are none."""
+    if ignore_index is None:
+        return None
+    ignored = targets == ignore_index
+    return ignored if ignored.any() else None
+
+
+def _smoothed(targets: Array, label_smoothing: float) -> Array:
+    """(1 - s) w + s sum(w) / classes, a fresh array."""
+    weights = targets * (1.0 - label_smoothing)
+    if label_smoothing:
+        weights += (row_sums(targets) * (label_smoothing / targets.shape[1]))[:, None]
+    return weights
+
+
+def _log_sums(logits: Array) -> Array:
+    lse = np.empty(len(logits), np.float64)
+    for block in row_blocks(*logits.shape):
+        lse[block] = log_sums(logits[block], np.empty(logits[block].shape, logits.dtype))
+    return lse
+
+
+def _scaled_softmax(logits: Array, lse: Array, scale: Array) -> Array:
+    """scale softmax(logits), row by row."""
+    probs = np.empty(logits.shape, logits.dtype)
+    for block in row_blocks(*logits.shape):
+        log_sum, factor, out = lse[block], scale[block], probs[block]
+        if np.absolute(log_sum).max(initial=0.0) <= SAFE_EXPONENT:
+            np.exp(logits[block], out=out)
+            factor = factor * np.exp(-log_sum)
+        else:
+            np.subtract(logits[block], log_sum[:, None], out=out)
+            np.exp(out, out=out)
+        out *= factor[:, None]
+    return probs

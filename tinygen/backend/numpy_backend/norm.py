@@ -1,0 +1,128 @@
+"""Layer norm and RMS norm over the last axis, row blocks in the cache, sums by BLAS.
+
+    layer norm   y = (x - mean) rstd w + b,  rstd = 1/sqrt(var + eps)     (Ba et al. 2016, eq. 4)
+    rms norm     y = x rstd w,               rstd = 1/sqrt(mean(x^2) + eps)  (Zhang, Sennrich 2019)
+
+The variance is taken of the centred row (two passes), never as E[x^2] - mean^2. Only mean and rstd
+are kept for backward: the centred row costs one subtraction to make again, storing it would cost as
+much memory traffic and an activation's worth of memory in every layer.
+"""
+
+import numpy as np
+
+from .array import Array
+from .rows import as_rows, column_sums, row_blocks, row_sums
+
+BLOCK = 32768
+"""Elements of a row block."""
+
+
+def layer_norm_forward(
+    x: Array, weight: Array | None, bias: Array | None, eps: float
+) -> tuple[Array, Array, Array]:
+    """x (..., n), weight and bias (n,) -> y (..., n), mean (rows,), rstd (rows,)."""
+    source = as_rows(x)
+    rows, n = source.shape
+    y = np.empty((rows, n), x.dtype)
+    mean, rstd = np.empty(rows, x.dtype), np.empty(rows, x.dtype)
+    for block in row_blocks(rows, n, BLOCK):
+        xs, ys, m = source[block], y[block], mean[block]
+        np.multiply(row_sums(xs), 1.0 / max(n, 1), out=m)
+        np.subtract(xs, m[:, None], out=ys)
+        r = _rstd(ys, eps, out=rstd[block])
+        ys *= r[:, None]
+        if weight is not None:
+            ys *= weight
+        if bias is not None:
+            ys += bias
+    return y.reshape(x.shape), mean, rstd
+
+
+def layer_norm_backward(
+    g: Array,
+    x: Array,
+    weight: Array | None,
+    mean: Array,
+    rstd: Array,
+    needs: tuple[bool, bool, bool],
+) -> tuple[Array | None, Array | None, Array | None]:
+    """Gradients (dx, dweight, dbias), None where `needs` does not ask for one.
+
+    With c = x - mean and gw = g w:
+    dx = rstd (gw - mean_n(gw) - c rstd^2 mean_n(gw c)),  dw = sum over rows of g c rstd,  db = of g.
+    """
+    grad, source = as_rows(g), as_rows(x)
+    rows, n = source.shape
+    needs_x, needs_weight, needs_bias = needs
+    w = np.ones(n, x.dtype) if weight is None else weight
+    dx = np.empty((rows, n), x.dtype) if needs_x else None
+    dweight = np.zeros(n, x.dtype) if needs_weight else None
+    dbias = np.zeros(n, x.dtype) if needs_bias else None
+    mean_weight = w / max(n, 1)
+    for block in row_blocks(rows, n, BLOCK):
+        gs, m, r = grad[block], mean[block], rstd[block]
+        if dbias is not None:
+            dbias += column_sums(gs)
+        if dx is None and dweight is None:
+            continue
+        centred = source[block] - m[:, None]
+        product = gs * centred
+        if dweight is not None:
+            dweight += r @ product
+        if dx is not None:
+            out = np.multiply(gs, w, out=dx[block])
+            centred *= (r * (r * (product @ mean_weight)))[:, None]
+            out -= centred
+            out -= (gs @ mean_weight)[:, None]
+            out *= r[:, None]
+    return None if dx is None else dx.reshape(x.shape), dweight, dbias
+
+
+def rms_norm_forward(x: Array, weight: Array | None, eps: float) -> tuple[Array, Array]:
+    """x (..., n), weight (n,) -> y (..., n), rstd (rows,)."""
+    source = as_rows(x)
+    rows, n = source.shape
+    y, rstd = np.empty((rows, n), x.dtype), np.empty(rows, x.dtype)
+    for block in row_blocks(rows, n, BLOCK):
+        xs, ys = source[block], y[block]
+        r = _rstd(xs, eps, out=rstd[block])
+        np.multiply(xs, r[:, None], out=ys)
+        if weight is not None:
+            ys *= weight
+    return y.reshape(x.shape), rstd
+
+
+def rms_norm_backward(
+    g: Array, x: Array, weight: Array | None, rstd: Array, needs: tuple[bool, bool]
+) -> tuple[Array | None, Array | None]:
+    """Gradients (dx, dweight), None where `needs` does not ask for one.
+
+    dx = rstd (g w - x rstd^2 mean_n(g w x)),  dw = sum over rows of g x rstd.
+    """
+    grad, source = as_rows(g), as_rows(x)
+    rows, n = source.shape
+    needs_x, needs_weight = needs
+    w = np.ones(n, x.dtype) if weight is None else weight
+    dx = np.empty((rows, n), x.dtype) if needs_x else None
+    dweight = np.zeros(n, x.dtype) if needs_weight else None
+    mean_weight = w / max(n, 1)
+    for block in row_blocks(rows, n, BLOCK):
+        gs, xs, r = grad[block], source[block], rstd[block]
+        product = gs * xs
+        if dweight is not None:
+            dweight += r @ product
+        if dx is not None:
+            out = np.multiply(gs, w, out=dx[block])
+            np.multiply(xs, (r * (r * (product @ mean_weight)))[:, None], out=product)
+            out -= product
+            out *= r[:, None]
+    return None if dx is None else dx.reshape(x.shape), dweight
+
+
+def _rstd(rows: Array, eps: float, out: Array) -> Array:
+    """1/sqrt(mean(row^2) + eps) of every row."""
+    np.vecdot(rows, rows, out=out)
+    out *= 1.0 / max(rows.shape[1], 1)
+    out += eps
+    np.sqrt(out, out=out)
+    return np.reciprocal(out, out=out)

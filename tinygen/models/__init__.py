@@ -1,0 +1,1 @@
+"""The model families, one paper a file."""

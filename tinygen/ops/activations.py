@@ -1,0 +1,239 @@
+"""Activation functions and the error function.
+
+Each is written so that values *and* gradients are finite and quiet for every finite input, keep
+their relative accuracy in tails that vanish, and pass NaN on.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from tinygen import ops
+from tinygen.backend import Array
+from tinygen.errors import UsageError
+from tinygen.function import Function, Value
+from tinygen.ops.checks import same_float_dtype
+
+__all__ = [
+    "erf",
+    "erfc",
+    "gelu",
+    "leaky_relu",
+    "log_sigmoid",
+    "relu",
+    "sigmoid",
+    "silu",
+    "softplus",
+    "tanh",
+]
+
+
+class Tanh(Function):
+    """y = tanh x;  dx = g (1 - y^2)."""
+
+    def forward(self, x: Array) -> Array:
+        y = self.xp.tanh(x)
+        self.save(y=y)
+        return y
+
+    def backward(self, g: Value) -> Value:
+        y = self.saved.y
+        return g * (1 - y * y)
+
+
+class Erf(Function):
+    """y = 2/sqrt(pi) integral of e^(-t^2) from 0 to x;  dx = 2/sqrt(pi) g e^(-x^2)."""
+
+    def forward(self, x: Array) -> Array:
+        self.save(x=x)
+        return self.backend.erf(x)
+
+    def backward(self, g: Value) -> Value:
+        return 2 / math.sqrt(math.pi) * g * ops.exp(-ops.square(self.saved.x))
+
+
+class Erfc(Function):
+    """y = 1 - erf x;  dx = -2/sqrt(pi) g e^(-x^2)."""
+
+    def forward(self, x: Array) -> Array:
+        self.save(x=x)
+        return self.backend.erfc(x)
+
+    def backward(self, g: Value) -> Value:
+        return -2 / math.sqrt(math.pi) * g * ops.exp(-ops.square(self.saved.x))
+
+
+class Sigmoid(Function):
+    """y = 1 / (1 + e^-x);  dx = g y sigmoid(-x), where 1 - y would be rounded away."""
+
+    def forward(self, x: Array) -> Array:
+        y = _sigmoid(self.xp, x)
+        self.save(x=x, y=y)
+        return y
+
+    def backward(self, g: Value) -> Value:
+        return g * self.saved.y * sigmoid(-self.saved.x)
+
+
+class Softplus(Function):
+    """y = log(1 + e^x) = max(x, 0) + log(1 + e^-|x|);  dx = g sigmoid(x)."""
+
+    def forward(self, x: Array) -> Array:
+        self.save(x=x)
+        return self.xp.maximum(x, 0) + self.xp.log1p(self.xp.exp(-self.xp.abs(x)))
+
+    def backward(self, g: Value) -> Value:
+        return g * sigmoid(self.saved.x)
+
+
+class LogSigmoid(Function):
+    """y = -softplus(-x) = min(x, 0) - log(1 + e^-|x|);  dx = g sigmoid(-x)."""
+
+    def forward(self, x: Array) -> Array:
+        self.save(x=x)
+        return self.xp.minimum(x, 0) - self.xp.log1p(self.xp.exp(-self.xp.abs(x)))
+
+    def backward(self, g: Value) -> Value:
+        return g * sigmoid(-self.saved.x)
+
+
+class ReLU(Function):
+    """y = max(x, 0);  dx = g where y > 0, else 0."""
+
+    def forward(self, x: Array) -> Array:
+        y = self.xp.maximum(x, 0)
+        self.save(y=y)
+        return y
+
+    def backward(self, g: Value) -> Value:
+        return ops.where(self.saved.y > 0, g, 0)
+
+
+class LeakyReLU(Function):
+    """y = x where x > 0, else slope x;  dx = g where x > 0, else slope g."""
+
+    def forward(self, x: Array, *, slope: float) -> Array:
+        self.save(x=x)
+        outer = self.xp.maximum if slope <= 1 else self.xp.minimum
+        return outer(x, slope * x)
+
+    def backward(self, g: Value) -> Value:
+        above = self.saved.x > 0
+        below = ops.logical_not(above)
+        return ops.where(above, g, 0) + self.params["slope"] * ops.where(below, g, 0)
+
+
+class SiLU(Function):
+    """y = x s, s = sigmoid(x);  dx = g s (1 + x (1 - s)) (Elfwing et al. 2017, eq. 5)."""
+
+    def forward(self, x: Array) -> Array:
+        self.save(x=x)
+        return x * _sigmoid(self.xp, x)
+
+    def backward(self, g: Value) -> Value:
+        x = self.saved.x
+        s = sigmoid(x)
+        return g * s * (1 + x * (1 - s))
+
+
+class GELU(Function):
+    """y = x P(x), P(x) = erfc(-x / sqrt 2) / 2 the normal distribution function;
+    dx = g (P(x) + x p(x)), p the normal density (Hendrycks and Gimpel 2016, section 2)."""
+
+    def forward(self, x: Array) -> Array:
+        self.save(x=x)
+        return 0.5 * x * self.backend.erfc(-x * math.sqrt(0.5))
+
+    def backward(self, g: Value) -> Value:
+        x = self.saved.x
+        below = 0.5 * erfc(-x * math.sqrt(0.5))
+        density = ops.exp(-0.5 * ops.square(x)) * (1 / math.sqrt(2 * math.pi))
+        return g * (below + x * density)
+
+
+class TanhGELU(Function):
+    """y = x s, s = (1 + tanh u) / 2 = sigmoid(2u), u = sqrt(2/pi) (x + c x^3), c = 0.044715;
+    dx = g s (1 + 2 x (1 - s) u')  (Hendrycks and Gimpel 2016, section 2)."""
+
+    SCALE = 2 * math.sqrt(2 / math.pi)
+    CUBIC = 0.044715
+
+    def forward(self, x: Array) -> Array:
+        self.save(x=x)
+        return x * _sigmoid(self.xp, self.SCALE * x * (1 + self.CUBIC * x * x))
+
+    def backward(self, g: Value) -> Value:
+        x = self.saved.x
+        square = x * x
+        s = sigmoid(self.SCALE * x * (1 + self.CUBIC * square))
+        slope = self.SCALE * (1 + 3 * self.CUBIC * square)
+        return g * s * (1 + x * (1 - s) * slope)
+
+
+def tanh(x: Value) -> Any:
+    """The hyperbolic tangent, elementwise."""
+    return Tanh.apply(x)
+
+
+def erf(x: Value) -> Any:
+    """The error function 2/sqrt(pi) * integral of e^(-t^2) from 0 to x, elementwise; x float."""
+    same_float_dtype("erf", x=x)
+    return Erf.apply(x)
+
+
+def erfc(x: Value) -> Any:
+    """1 - erf(x), elementwise, with full relative accuracy where it vanishes; x float."""
+    same_float_dtype("erfc", x=x)
+    return Erfc.apply(x)
+
+
+def sigmoid(x: Value) -> Any:
+    """1 / (1 + e^-x), elementwise; e^x to full relative accuracy far below 0."""
+    return Sigmoid.apply(x)
+
+
+def log_sigmoid(x: Value) -> Any:
+    """log(sigmoid(x)), elementwise; x itself far below 0, -e^-x far above."""
+    return LogSigmoid.apply(x)
+
+
+def softplus(x: Value) -> Any:
+    """log(1 + e^x), elementwise; x itself far above 0, e^x far below."""
+    return Softplus.apply(x)
+
+
+def relu(x: Value) -> Any:
+    """max(x, 0), elementwise; the gradient at 0 is 0."""
+    return ReLU.apply(x)
+
+
+def leaky_relu(x: Value, negative_slope: float = 0.01) -> Any:
+    """x above 0, negative_slope * x below, elementwise; at 0 the gradient is the slope.
+
+    `negative_slope` is a finite Python number.
+    """
+    if not math.isfinite(negative_slope):
+        raise UsageError(f"leaky_relu: negative_slope is {negative_slope}; give a finite number.")
+    return LeakyReLU.apply(x, slope=negative_slope)
+
+
+def silu(x: Value) -> Any:
+    """x sigmoid(x), elementwise; also known as swish."""
+    return SiLU.apply(x)
+
+
+def gelu(x: Value, approximate: str = "none") -> Any:
+    """x P(x), elementwise, P the distribution function of the standard normal; x float.
+
+    approximate="tanh" replaces P by (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2, as GPT-2 does.
+    """
+    if approximate not in ("none", "tanh"):
+        raise UsageError(f'gelu: approximate is "none" or "tanh", not {approximate!r}.')
+    return GELU.apply(x) if approximate == "none" else TanhGELU.apply(x)
+
+
+def _sigmoid(xp: Any, x: Array) -> Array:
+    """1 / (1 + e^-x) where x >= 0, e^x / (1 + e^x) below: the exponential never overflows."""
+    e = xp.exp(-xp.abs(x))
+    return xp.maximum(e, x >= 0) / (1 + e)
