@@ -253,7 +253,8 @@ def backward(
     differentiable themselves.
     """
     keep = create_graph if retain_graph is None else retain_graph
-    walk([_root(y, grad, create_graph)], create_graph=create_graph, retain_graph=keep)
+    with trace.phase("backward"):
+        walk([_root(y, grad, create_graph)], create_graph=create_graph, retain_graph=keep)
 
 
 def grad(
@@ -285,7 +286,9 @@ def grad(
                 "requires_grad=True, or pass allow_unused=True to get None for it."
             )
     roots = [_root(y, g, create_graph) for y, g in zip(ys, gs, strict=True)]
-    found = walk(roots, [edge_of(x) for x in xs], create_graph=create_graph, retain_graph=keep)
+    edges = [edge_of(x) for x in xs]
+    with trace.phase("backward"):
+        found = walk(roots, edges, create_graph=create_graph, retain_graph=keep)
     for i, (x, g) in enumerate(zip(xs, found, strict=True)):
         if g is None and not allow_unused:
             raise GraphError(

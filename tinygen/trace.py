@@ -70,6 +70,7 @@ class Recorder:
         self.events: list[Event] = []
         self.buffers: list[Buffer] = []
         self._alive: dict[int, tuple[weakref.ref[Any], Buffer]] = {}
+        self.phase = "forward"
         self._modules: list[tuple[Any, str]] = []
         self._nested = 0
 
@@ -83,7 +84,7 @@ class Recorder:
         made = results if isinstance(results, tuple) else (results,)
         outputs = [node.backend.asarray(y) for y in made]
         node.origin = (".".join(name for _, name in self._modules), _source_line())
-        event = self._add(node, "forward", arrays, outputs, seconds)
+        event = self._add(node, self.phase, arrays, outputs, seconds)
         event.flops = node.forward_flops = node.flops(arrays, outputs)
         self._watch(event, outputs)
         if node.needs:
@@ -266,6 +267,20 @@ class Recorder:
             f"peak {self.peak_bytes() / 1e6:.3f} MB in {len(self.buffers)} buffers"
         )
         return "\n".join(lines)
+
+
+@contextmanager
+def phase(name: str) -> Iterator[None]:
+    """Inside, the recorder, if there is one, files what happens under `name`."""
+    if active is None:
+        yield
+        return
+    previous, active.phase = active.phase, name
+    try:
+        yield
+    finally:
+        if active is not None:
+            active.phase = previous
 
 
 @contextmanager

@@ -21,10 +21,9 @@ def run(options: argparse.Namespace) -> int:
     chosen = family(run.family)
     tune_allocator()
     recipe = chosen.build(saved_config(run, chosen))
-    state = trained_state(run, options.step)
-    recipe.load_state_dict(state)
+    recipe.load_state_dict(trained_state(run, options.step))
     metrics = recipe.evaluate()
-    step = state["loop"]["step"]
+    step = recipe.steps_done
     name, baseline = recipe.baseline()
     if options.json:
         print(json.dumps({"run": str(run.path), "step": step, **metrics, name: baseline}))

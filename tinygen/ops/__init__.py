@@ -125,6 +125,10 @@ from tinygen.ops.reduction import (
     sum_to,
     var,
 )
+from tinygen.ops.repetition import (
+    repeat,
+    tile,
+)
 from tinygen.ops.rope import (
     rope,
 )
@@ -148,13 +152,11 @@ from tinygen.ops.shape import (
     matrix_transpose,
     pad,
     permute_dims,
-    repeat,
     reshape,
     roll,
     split,
     squeeze,
     stack,
-    tile,
     unstack,
 )
 from tinygen.ops.softmax import (

@@ -1,4 +1,4 @@
-"""The same elements in another arrangement: reshape, permute, join, cut, repeat.
+"""The same elements in another arrangement: reshape, permute, join and cut.
 
 Where NumPy gives a view, so do these. Any dtype will do; only floats carry a gradient. An axis or
 a shape that does not fit is a `ShapeError` or, as in NumPy, whatever makes it not an integer a
@@ -8,7 +8,7 @@ a shape that does not fit is a `ShapeError` or, as in NumPy, whatever makes it n
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate, chain
+from itertools import accumulate
 from typing import Any
 
 from tinygen import ops
@@ -24,13 +24,11 @@ __all__ = [
     "matrix_transpose",
     "pad",
     "permute_dims",
-    "repeat",
     "reshape",
     "roll",
     "split",
     "squeeze",
     "stack",
-    "tile",
     "unstack",
 ]
 
@@ -178,38 +176,6 @@ class Pad(Copy):
         return g[self.inside]
 
 
-class Tile(Copy):
-    """y = copies of x side by side;  dx = sum of g over the copies."""
-
-    def forward(self, x: Array, *, repetitions: Shape) -> Array:
-        counts = (repetitions,) if isinstance(repetitions, int) else tuple(repetitions)
-        self.shape = x.shape
-        missing = x.ndim - len(counts)
-        lengths = (1,) * -missing + x.shape
-        counts = (1,) * missing + counts
-        self.folded = tuple(chain.from_iterable(zip(counts, lengths, strict=True)))
-        return self.xp.tile(x, counts)
-
-    def backward(self, g: Value) -> Value:
-        copies = reshape(g, self.folded)  # (count, length) for every axis
-        return reshape(ops.sum(copies, axis=tuple(range(0, len(self.folded), 2))), self.shape)
-
-
-class Repeat(Copy):
-    """Every element of an axis `repeats` times in a row;  dx = sum of g over each run."""
-
-    def forward(self, x: Array, repeats: Array, *, axis: int) -> Array:
-        self.axis = axis_from_front("repeat", axis, x.ndim)
-        self.shape = x.shape
-        return x.repeat(repeats, self.axis)
-
-    def backward(self, g: Value) -> Value:
-        n = self.shape[self.axis]
-        run = g.shape[self.axis] // n if n else 0
-        before, after = self.shape[: self.axis + 1], self.shape[self.axis + 1 :]
-        return ops.sum(reshape(g, (*before, run, *after)), axis=self.axis + 1), None
-
-
 # ---- joining and cutting: each is the adjoint of another -----------------------------------------
 
 
@@ -320,24 +286,6 @@ def pad(x: Value, pad_width: Any, value: float = 0.0) -> Any:
     each axis. A `value` that x's dtype cannot hold is a `DtypeError`.
     """
     return Pad.apply(x, pad_width=pad_width, value=value)
-
-
-def tile(x: Value, repetitions: Shape) -> Any:
-    """Copies of x side by side: `repetitions` of them along each axis, the last ones if fewer."""
-    return Tile.apply(x, repetitions=repetitions)
-
-
-def repeat(x: Value, repeats: Value, axis: int | None = None) -> Any:
-    """Every element of `axis` `repeats` times in a row; of the flattened x if `axis` is None.
-
-    `repeats` is an integer, or an integer array or Tensor with one count per element of the axis.
-    """
-    if axis is None:
-        x, axis = reshape(x, -1), 0
-    if isinstance(repeats, int):
-        return Repeat.apply(x, repeats, axis=axis)
-    n = x.shape[axis_from_front("repeat", axis, x.ndim)]
-    return ops.take(x, Repeat.apply(ops.arange(n), repeats, axis=0), axis)
 
 
 def concat(arrays: Sequence[Value], axis: int | None = 0) -> Any:

@@ -31,6 +31,7 @@ class Adam(Optimizer):
     def _update(self, flat: FlatParameters, group: Group, lr: float) -> None:
         update = backend_of([flat.data]).adamw_update
         weight_decay = group["weight_decay"]
+        beta1, beta2 = group["betas"]
         for step, place, grad in flat.blocks():
             p, m, v = flat.data[place], flat.moments["m"][place], flat.moments["v"][place]
             if weight_decay and not self.decoupled:
@@ -41,10 +42,12 @@ class Adam(Optimizer):
                 m,
                 v,
                 lr=lr,
-                betas=group["betas"],
+                beta1=beta1,
+                beta2=beta2,
                 eps=group["eps"],
                 weight_decay=weight_decay if self.decoupled else 0.0,
                 step=step,
+                scratch=flat.scratch,
             )
 
 

@@ -30,7 +30,8 @@ class FlatParameters:
         self.steps = [0] * len(parameters)  # updates that each parameter has had
         self.places: list[slice] = []
         self._views: list[Array] = []
-        self._scratch = xp.empty(min(BLOCK, self.data.size), dtype)
+        self.scratch = xp.empty(min(BLOCK, self.data.size), dtype)  # for the update
+        self._gathered = xp.empty_like(self.scratch)
         start = 0
         for parameter in parameters:
             self.places.append(slice(start, start + parameter.size))
@@ -88,7 +89,7 @@ class FlatParameters:
             joins = place.start == stop and self.steps[i] == step and place.stop - start <= BLOCK
             if not joins:
                 if start < stop:
-                    yield step, slice(start, stop), self._scratch[: stop - start]
+                    yield step, slice(start, stop), self._gathered[: stop - start]
                 step, start, stop = self.steps[i], place.start, place.start
             if grad.size > BLOCK:
                 flat = grad.reshape(-1)
@@ -97,7 +98,7 @@ class FlatParameters:
                     yield step, slice(start + low, start + high), flat[low:high]
                 start = stop = place.stop
             else:
-                self._scratch[stop - start : place.stop - start].reshape(grad.shape)[...] = grad
+                self._gathered[stop - start : place.stop - start].reshape(grad.shape)[...] = grad
                 stop = place.stop
         if start < stop:
-            yield step, slice(start, stop), self._scratch[: stop - start]
+            yield step, slice(start, stop), self._gathered[: stop - start]

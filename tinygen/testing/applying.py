@@ -47,8 +47,8 @@ def leaves_of(arrays: Iterable[Array]) -> Tensors:
 
 
 def applied(op: Op, call: Call, dtype: Any = np.float64) -> tuple[Tensors, Tensors]:
-    """Fresh leaves and the floating outputs."""
-    cast = call.cast(dtype)
+    """Fresh leaves and the floating outputs; a dtype of None leaves every array its own."""
+    cast = call if dtype is None else call.cast(dtype)
     leaves = leaves_of(inputs(op, cast))
     return leaves, floating(of_inputs(op, cast)(*leaves))
 

@@ -71,14 +71,14 @@ def each(bound: Bound) -> Rule:
     return lambda truth, call: [bound] * len(outputs(truth, call))
 
 
-def sums(k: float = 1.0) -> Rule:
-    """`dot`, k times, for truths that are linear in each argument."""
+def sums(counting: Truth | None = None) -> Rule:
+    """`dot` for truths that are linear in each argument; `counting`, applied to ones, tells the
+    number of terms where the truth itself does not."""
 
     def rule(truth: Truth, call: Call) -> list[Bound]:
-        counts = outputs(truth, call.changed(np.ones_like))
+        counts = outputs(counting or truth, call.changed(np.ones_like))
         magnitudes = outputs(truth, call.changed(np.abs))
-        pairs = zip(counts, magnitudes, strict=True)
-        return [dot(np.abs(n), k * np.abs(m)) for n, m in pairs]
+        return [dot(np.abs(n), np.abs(m)) for n, m in zip(counts, magnitudes, strict=True)]
 
     return rule
 
@@ -96,7 +96,8 @@ def conditioned(k: float, of_largest: float = 0.0) -> Rule:
         moves = [np.zeros(y.shape) for y in centre]
 
         def shaken(a: Array) -> Array:
-            return a + a * (_RELATIVE_STEP * signs.choice([-1.0, 1.0], a.shape))
+            step = a * (_RELATIVE_STEP * signs.choice([-1.0, 1.0], a.shape))
+            return np.where(np.isfinite(a), a + step, a)
 
         for _ in range(_DRAWS):
             for i, y in enumerate(outputs(truth, call.changed(shaken))):
@@ -105,9 +106,11 @@ def conditioned(k: float, of_largest: float = 0.0) -> Rule:
                     moves[i] = np.maximum(moves[i], move)
 
         def bound_of(c: Array) -> Bound:
-            return lambda u, y: u * (
-                k * (np.abs(y) + c) + of_largest * np.abs(y).max(initial=0.0)
-            )
+            def bound(u: float, y: Array) -> Array:
+                elementwise = k * u * (np.abs(y) + c)
+                return elementwise + normwise(of_largest)(u, y) if of_largest else elementwise
+
+            return bound
 
         return [bound_of(c) for c in moves]
 

@@ -152,6 +152,11 @@ class Draw:
             return self.axis(shape)
         return tuple(i for i in self.permutation(len(shape)) if i == 0 or self.boolean())
 
+    def filled(self, shape: Sequence[int], axes: int | Sequence[int] | None) -> tuple[int, ...]:
+        """`shape` with no zero along `axes`: what has no extreme cannot be reduced."""
+        chosen = range(len(shape)) if axes is None else np.atleast_1d(axes) % max(len(shape), 1)
+        return tuple(2 if side == 0 and i in chosen else side for i, side in enumerate(shape))
+
     def permutation(self, n: int) -> list[int]:
         rest, order = list(range(n)), []
         while rest:
@@ -186,14 +191,17 @@ class Draw:
 
     def _smooth(self, shape: tuple[int, ...], domain: Domain) -> Array:
         values = np.asarray(self.rng.uniform(domain.low, domain.high, shape))
-        margin = 0.05 * (domain.high - domain.low)
-        for _ in range(8):
-            near = np.zeros(shape, bool)
-            for kink in domain.kinks:
-                near |= np.abs(values - kink) < margin
-            if not near.any():
-                break
-            values = np.where(near, self.rng.uniform(domain.low, domain.high, shape), values)
+        if domain.kinks:  # stand off every kink, and stay on the same side of it
+            kinks = np.sort(np.array(domain.kinks))
+            gap = float(np.diff(kinks).min(initial=domain.high - domain.low))
+            nearest = kinks[np.abs(values[..., None] - kinks).argmin(-1)]
+            away = np.where(values < nearest, -1.0, 1.0)
+            margin = min(0.05 * (domain.high - domain.low), 0.25 * gap)
+            values = np.where(
+                np.abs(values - nearest) < margin,
+                nearest + away * margin * self.rng.uniform(1.0, 1.5, shape),
+                values,
+            )
         return values
 
     def _integers(self, shape: tuple[int, ...], domain: Domain) -> Array:

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygen import autograd
+from tinygen.function import no_grad
 from tinygen.tensor import Tensor
 from tinygen.testing.derivatives import UNIT, Array, Arrays, flat, noise, slopes
 
@@ -106,7 +107,7 @@ def _first_order(call: Callable[[tuple[Any, ...]], tuple[Tensor, ...]]) -> _Map:
     """x -> f(x), with the gradient that the engine computes."""
 
     def value(point: Arrays) -> Arrays:
-        with autograd.no_grad():
+        with no_grad():
             return tuple(y.data for y in call(tuple(Tensor(x) for x in point)))
 
     def vjp(point: Arrays, cotangents: Arrays) -> Arrays:

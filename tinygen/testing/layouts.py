@@ -30,7 +30,7 @@ def strided(x: Array) -> Array:
 
 def reversed_(x: Array) -> Array:
     """Negative strides along every axis."""
-    backwards = (slice(None, None, -1),) * x.ndim
+    backwards = (slice(None, None, -1),) * x.ndim or ...
     store = np.array(x[backwards], order="C")
     return store[backwards]
 
@@ -38,7 +38,7 @@ def reversed_(x: Array) -> Array:
 def padded(x: Array) -> Array:
     """An inner block of a larger array, with NaN around it."""
     store = _filled(tuple(n + 2 for n in x.shape), x.dtype)
-    view = store[(slice(1, -1),) * x.ndim]
+    view = store[(slice(1, -1),) * x.ndim or ...]
     view[...] = x
     return view
 

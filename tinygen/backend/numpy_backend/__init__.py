@@ -1,4 +1,10 @@
-"""The CPU: NumPy, and the hot primitives written for it."""
+"""The CPU: NumPy, and the fast primitives behind the fused ops, one concept a file.
+
+Every primitive is a plain function on float32 or float64 arrays of any strides; it answers in the
+same dtype, never writes to an input, and knows nothing of Tensors. Arguments are checked by the op
+that calls it. `NumpyBackend` gathers them under the names that ops use:
+`self.backend.layer_norm_forward(...)`.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +12,44 @@ from typing import Any
 
 import numpy as np
 
+from tinygen.backend.numpy_backend.activation import (
+    activation_forward,
+    gelu_forward,
+    relu_forward,
+    silu_forward,
+)
+from tinygen.backend.numpy_backend.adamw import adamw_update
+from tinygen.backend.numpy_backend.allocator import tune_allocator
+from tinygen.backend.numpy_backend.attention import attention_backward, attention_forward
+from tinygen.backend.numpy_backend.cross_entropy import (
+    cross_entropy_backward,
+    cross_entropy_forward,
+    soft_cross_entropy_backward,
+    soft_cross_entropy_forward,
+)
+from tinygen.backend.numpy_backend.embedding import embedding_backward, scatter_add
+from tinygen.backend.numpy_backend.linear import linear_backward, linear_forward
+from tinygen.backend.numpy_backend.norm import (
+    layer_norm_backward,
+    layer_norm_forward,
+    rms_norm_backward,
+    rms_norm_forward,
+)
+from tinygen.backend.numpy_backend.softmax import (
+    log_softmax,
+    log_softmax_backward,
+    logsumexp,
+    softmax,
+    softmax_backward,
+)
+from tinygen.backend.numpy_backend.special import erf, erfc
 
-def tune_allocator() -> bool:
-    return False
+__all__ = ["NumpyBackend", "tune_allocator"]
 
 
 class NumpyBackend:
+    """The CPU as an op sees it: an array namespace and the primitives."""
+
     name = "cpu"
     xp = np
     array_type = np.ndarray
@@ -27,3 +65,38 @@ class NumpyBackend:
     @staticmethod
     def device_of(array: Any) -> str:
         return "cpu"
+
+    erf = staticmethod(erf)
+    erfc = staticmethod(erfc)
+
+    activation_forward = staticmethod(activation_forward)
+    gelu_forward = staticmethod(gelu_forward)
+    silu_forward = staticmethod(silu_forward)
+    relu_forward = staticmethod(relu_forward)
+
+    linear_forward = staticmethod(linear_forward)
+    linear_backward = staticmethod(linear_backward)
+
+    layer_norm_forward = staticmethod(layer_norm_forward)
+    layer_norm_backward = staticmethod(layer_norm_backward)
+    rms_norm_forward = staticmethod(rms_norm_forward)
+    rms_norm_backward = staticmethod(rms_norm_backward)
+
+    softmax = staticmethod(softmax)
+    softmax_backward = staticmethod(softmax_backward)
+    log_softmax = staticmethod(log_softmax)
+    log_softmax_backward = staticmethod(log_softmax_backward)
+    logsumexp = staticmethod(logsumexp)
+
+    cross_entropy_forward = staticmethod(cross_entropy_forward)
+    cross_entropy_backward = staticmethod(cross_entropy_backward)
+    soft_cross_entropy_forward = staticmethod(soft_cross_entropy_forward)
+    soft_cross_entropy_backward = staticmethod(soft_cross_entropy_backward)
+
+    attention_forward = staticmethod(attention_forward)
+    attention_backward = staticmethod(attention_backward)
+
+    embedding_backward = staticmethod(embedding_backward)
+    scatter_add = staticmethod(scatter_add)
+
+    adamw_update = staticmethod(adamw_update)

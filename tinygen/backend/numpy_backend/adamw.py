@@ -4,7 +4,7 @@ from math import sqrt
 
 import numpy as np
 
-from .array import Array
+from tinygen.backend.numpy_backend.array import Array
 
 BLOCK = 32768
 """Elements of a slice: parameter, gradient, both moments and the scratch are 0.6 MB in float32."""

@@ -1,44 +1,42 @@
 """Scaled dot-product attention, forward and backward, on strided views: heads are never copied out.
 
-    S = scale Q K^T,  P = softmax(S),  O = P V                     (Vaswani et al. 2017, eq. 1)
+    S = scale Q K^T,  P = softmax(S),  O = P V                         (Vaswani et al. 2017, eq. 1)
     dV = P^T dO,  dS = P (dO V^T - rowsum(dO O)),  dQ = scale dS K,  dK = scale dS^T Q
 
-q is (B, H, T_q, D), k and v are (B, H_kv, T_k, D): each key head serves G = H / H_kv query heads in
-order, and their queries are stacked as G T_q rows of one product. Scores are held transposed,
-(B, H_kv, T_k, G T_q): sums over keys are then sums of whole vectors.
+q is (B, H, T_q, D), k and v are (B, H_kv, T_k, D): each key head serves a group of G = H / H_kv query
+heads in order, and the group's queries are stacked as the G T_q rows of one product. Scores are held
+transposed, (T_k, G T_q): sums over keys are then sums of whole vectors.
 
 Two paths give the same numbers to rounding:
 
 plain   up to `plain_limit` positions. Tiles of a few batch elements stay in the cache; the probabilities
         are kept for backward.
-tiled   above. For each head, tiles of `TILE_QUERIES` queries against only the keys they can see (half of
-        the causal work is never done); log sum exp is kept and the probabilities are made again
-        (Dao et al. 2022, arXiv:2205.14135). Extra memory is O(T).
+tiled   above. For each head, a block of queries meets only the keys it can see (half of the causal
+        work is never done); log sum exp is kept and the probabilities are made again (Dao et al.
+        2022, arXiv:2205.14135). Extra memory is O(T).
 
 As in softmax.py, exp runs without a shift where the sums show that none was needed. A query that sees
 no key gives zeros and gets a zero gradient.
 """
 
+from collections.abc import Iterator
 from math import sqrt
 
 import numpy as np
 
-from .array import Array
-from .attention_mask import Visibility
-from .rows import ones
-from .softmax import SAFE_HIGH, SAFE_LOW
+from tinygen.backend.numpy_backend.array import Array
+from tinygen.backend.numpy_backend.attention_mask import Visibility
+from tinygen.backend.numpy_backend.rows import ones
+from tinygen.backend.numpy_backend.softmax import SAFE_EXPONENT, is_safe
 
 PLAIN_LIMIT = 128
 """Most positions (queries or keys) for the plain path."""
 
-PLAIN_TILE = 65536
+PLAIN_TILE = 32768
 """Elements of scores in one tile of the plain path."""
 
 TILE_QUERIES = 128
-"""Queries of each head in one tile of the tiled path."""
-
-SAFE_EXPONENT = 60.0
-"""Up to this |lse|, P = exp(S) exp(-lse) needs no subtraction: neither factor over- or underflows."""
+"""Queries, over all heads of a group, in one tile of the tiled path."""
 
 
 def attention_forward(
@@ -58,13 +56,11 @@ def attention_forward(
     `mask` broadcasts to (B, H, T_q, T_k): boolean with True = attend, or added to the scores. `scale`
     defaults to 1/sqrt(D). The residual holds the probabilities (plain, 4-D) or lse (tiled, 3-D).
     """
-    batch, heads, n_queries, width = q.shape
-    if out is None:
-        out = _empty_heads(batch, heads, n_queries, v.shape[3], q.dtype)
+    out = _empty(q.shape[:3] + v.shape[3:], q.dtype) if out is None else out
+    scale = _default_scale(q) if scale is None else scale
     visible = Visibility.of(q, k, causal=causal, mask=mask, window=window)
-    scale = 1.0 / sqrt(max(width, 1)) if scale is None else scale
     limit = PLAIN_LIMIT if plain_limit is None else plain_limit
-    forward = _plain_forward if max(n_queries, k.shape[2]) <= limit else _tiled_forward
+    forward = _plain_forward if max(q.shape[2], k.shape[2]) <= limit else _tiled_forward
     with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
         return out, forward(q, k, v, out, visible, scale)
 
@@ -85,11 +81,11 @@ def attention_backward(
     dk: Array | None = None,
     dv: Array | None = None,
 ) -> tuple[Array, Array, Array]:
-    """(dq, dk, dv) for the gradient g of out, written into the views given or into fresh arrays."""
-    dq = _empty_heads(*q.shape, q.dtype) if dq is None else dq
-    dk = _empty_heads(*k.shape, k.dtype) if dk is None else dk
-    dv = _empty_heads(*v.shape, v.dtype) if dv is None else dv
-    scale = 1.0 / sqrt(max(q.shape[3], 1)) if scale is None else scale
+    """(dq, dk, dv) for the gradient g of out, written into the views given, else into fresh arrays."""
+    dq = _empty(q.shape, q.dtype) if dq is None else dq
+    dk = _empty(k.shape, k.dtype) if dk is None else dk
+    dv = _empty(v.shape, v.dtype) if dv is None else dv
+    scale = _default_scale(q) if scale is None else scale
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         if residual.ndim == 4:
             _plain_backward(g, q, k, v, out, residual, scale, dq, dk, dv)
@@ -99,25 +95,23 @@ def attention_backward(
     return dq, dk, dv
 
 
-# ---- plain: all queries against all keys, a few batch elements at a time ---------------------------
+# ---- plain: all queries against all keys, a few batch elements at a time -------------------------
 
 
 def _plain_forward(
     q: Array, k: Array, v: Array, out: Array, visible: Visibility, scale: float
 ) -> Array:
-    batch, heads, n_queries, width = q.shape
+    batch, heads, n_queries, _ = q.shape
     kv_heads, n_keys = k.shape[1:3]
-    group = heads // kv_heads
-    rows = group * n_queries
-    probs = np.empty((batch, kv_heads, n_keys, rows), q.dtype)
-    step = max(1, PLAIN_TILE // max(1, kv_heads * n_keys * rows))
-    everything = slice(0, n_queries), slice(0, n_keys)
-    for start in range(0, batch, step):
-        tile = slice(start, start + step)
+    probs = np.empty((batch, kv_heads, n_keys, heads // kv_heads * n_queries), q.dtype)
+    queries, keys = slice(0, n_queries), slice(0, n_keys)
+    for tile in _batch_tiles(probs):
         scaled = _stacked(_grouped(q[tile], kv_heads) * scale)
         mask = None if visible.mask is None else visible.mask[tile]
-        _probabilities(scaled, k[tile], visible, *everything, mask, probs[tile], normalise=True)
-        _write(_grouped(out[tile], kv_heads), probs[tile].swapaxes(-1, -2), v[tile])
+        p = probs[tile]
+        sums, _ = _exp_scores(scaled, k[tile], visible, queries, keys, mask, out=p)
+        p *= _inverse(sums)[..., None, :]
+        _matmul_heads(p.swapaxes(-1, -2), v[tile], out=_grouped(out[tile], kv_heads))
     return probs
 
 
@@ -133,42 +127,196 @@ def _plain_backward(
     dk: Array,
     dv: Array,
 ) -> None:
-    kv_heads, n_keys, rows = probs.shape[1:]
-    step = max(1, PLAIN_TILE // max(1, kv_heads * n_keys * rows))
-    for start in range(0, len(probs), step):
-        tile = slice(start, start + step)
+    kv_heads = k.shape[1]
+    for tile in _batch_tiles(probs):
         p = probs[tile]
         queries, grad = _stacked(_grouped(q[tile], kv_heads)), _stacked(_grouped(g[tile], kv_heads))
-        delta = np.vecdot(g[tile], out[tile]).reshape(len(p), kv_heads, 1, rows)
+        delta = np.vecdot(g[tile], out[tile]).reshape(*p.shape[:2], 1, p.shape[3])
         np.matmul(p, grad, out=dv[tile])
         dscores = v[tile] @ grad.swapaxes(-1, -2)
         dscores -= delta
         dscores *= p
         dscores *= scale
         np.matmul(dscores, queries, out=dk[tile])
-        _write(_grouped(dq[tile], kv_heads), dscores.swapaxes(-1, -2), k[tile])
+        _matmul_heads(dscores.swapaxes(-1, -2), k[tile], out=_grouped(dq[tile], kv_heads))
 
 
-# ---- tiled: one head at a time, a block of queries against the keys it can see ---------------------
+def _batch_tiles(probs: Array) -> Iterator[slice]:
+    step = max(1, PLAIN_TILE // max(1, probs[:1].size))
+    for start in range(0, len(probs), step):
+        yield slice(start, start + step)
+
+
+# ---- tiled: one key head at a time, a block of queries against the keys that it can see ----------
 
 
 def _tiled_forward(
     q: Array, k: Array, v: Array, out: Array, visible: Visibility, scale: float
 ) -> Array:
-    batch, heads, n_queries, _ = q.shape
+    lse = np.empty(q.shape[:3], q.dtype)
     kv_heads = k.shape[1]
-    lse = np.empty((batch, heads, n_queries), q.dtype)
-    q5, out5, lse4 = _grouped(q, kv_heads), _grouped(out, kv_heads), _grouped(lse, kv_heads)
-    for b, h, queries, keys in _tiles(batch, kv_heads, visible):
-        qs = q5[b, h, :, queries] * scale  # (G, rows, D)
-        group, rows, width = qs.shape
-        p = np.empty((keys.stop - keys.start, group * rows), q.dtype)
-        mask = _mask_tile(visible, b, h, group, queries, keys)
-        log_sums, inverse = _probabilities(
-            qs.reshape(group * rows, width), k[b, h, keys], visible, queries, keys, mask, p
-        )
-        values = p.T @ v[b, h, keys]
-        values *= inverse[:, None]
-        out5[b, h, :, queries] = values.reshape(group, rows, -1)
-        lse4[b, h, :, queries] = log_sums.reshape(group, rows)
+    q5, out5, lse4 = (_grouped(a, kv_heads) for a in (q, out, lse))
+    scratch = np.empty(_tile_size(q5, k), q.dtype)
+    for b, h in np.ndindex(k.shape[:2]):
+        for queries, keys in _query_tiles(q5, visible):
+            scaled = _stacked(q5[b, h, :, queries] * scale)
+            mask = None if visible.mask is None else visible.mask[b, h, keys, :, queries]
+            p = _matrix(scratch, keys, scaled)
+            sums, shift = _exp_scores(scaled, k[b, h, keys], visible, queries, keys, mask, out=p)
+            values = p.T @ v[b, h, keys]
+            values *= _inverse(sums)[:, None]
+            target = out5[b, h, :, queries]
+            target[...] = values.reshape(target.shape)
+            log_sums = np.log(sums)
+            if shift is not None:
+                log_sums += shift
+                log_sums[sums == 0] = np.inf  # sees nothing: exp(S - lse) is then 0
+            lse4[b, h, :, queries] = log_sums.reshape(target.shape[:2])
     return lse
+
+
+def _tiled_backward(
+    g: Array,
+    q: Array,
+    k: Array,
+    v: Array,
+    out: Array,
+    lse: Array,
+    visible: Visibility,
+    scale: float,
+    dq: Array,
+    dk: Array,
+    dv: Array,
+) -> None:
+    kv_heads = k.shape[1]
+    q5, g5, dq5, lse4 = (_grouped(a, kv_heads) for a in (q, g, dq, lse))
+    delta4 = _grouped(np.vecdot(g, out), kv_heads)
+    unshifted = bool((np.absolute(lse) <= SAFE_EXPONENT).all())
+    scratch = np.empty((2, _tile_size(q5, k)), q.dtype)
+    for b, h in np.ndindex(k.shape[:2]):
+        dkeys, dvalues = np.zeros(k.shape[2:], k.dtype), np.zeros(v.shape[2:], v.dtype)
+        for queries, keys in _query_tiles(q5, visible):
+            scaled, grad = _stacked(q5[b, h, :, queries] * scale), _stacked(g5[b, h, :, queries])
+            log_sums, delta = (
+                lse4[b, h, :, queries].reshape(-1),
+                delta4[b, h, :, queries].reshape(-1),
+            )
+            mask = None if visible.mask is None else visible.mask[b, h, keys, :, queries]
+            p, dscores = _matrix(scratch[0], keys, scaled), _matrix(scratch[1], keys, scaled)
+            _scores(scaled, k[b, h, keys], visible, queries, keys, mask, out=p)
+            if unshifted:  # P = exp(S) / exp(lse), and the divisor goes to the smaller factors
+                weight = np.exp(-log_sums)
+                grad, delta = grad * weight[:, None], delta * weight
+            else:
+                p -= log_sums
+            np.exp(p, out=p)
+            dvalues[keys] += p @ grad
+            np.matmul(v[b, h, keys], grad.T, out=dscores)
+            dscores -= delta
+            dscores *= p
+            dkeys[keys] += dscores @ scaled
+            dqueries = dscores.T @ k[b, h, keys]
+            dqueries *= scale
+            target = dq5[b, h, :, queries]
+            target[...] = dqueries.reshape(target.shape)
+        dk[b, h], dv[b, h] = dkeys, dvalues
+
+
+def _query_tiles(q5: Array, visible: Visibility) -> Iterator[tuple[slice, slice]]:
+    """Blocks of queries, each with the keys that it can see."""
+    group, n_queries = q5.shape[2:4]
+    step = max(1, TILE_QUERIES // max(1, group))
+    for start in range(0, n_queries, step):
+        queries = slice(start, min(start + step, n_queries))
+        yield queries, visible.keys(queries)
+
+
+def _tile_size(q5: Array, k: Array) -> int:
+    group, n_queries = q5.shape[2:4]
+    return k.shape[2] * group * min(n_queries, max(1, TILE_QUERIES // max(1, group)))
+
+
+def _matrix(scratch: Array, keys: slice, queries: Array) -> Array:
+    """The (keys, queries) matrix at the beginning of a scratch vector."""
+    shape = keys.stop - keys.start, len(queries)
+    return scratch[: shape[0] * shape[1]].reshape(shape)
+
+
+# ---- both paths ----------------------------------------------------------------------------------
+
+
+def _exp_scores(
+    scaled: Array,
+    k: Array,
+    visible: Visibility,
+    queries: slice,
+    keys: slice,
+    mask: Array | None,
+    out: Array,
+) -> tuple[Array, Array | None]:
+    """out (..., T_k, G T_q) = exp(S - shift); its sums over the keys, and the shift, None for 0.
+
+    A query that sees nothing has sum 0.
+    """
+    _scores(scaled, k, visible, queries, keys, mask, out)
+    np.exp(out, out=out)
+    sums = ones(out.shape[-2], out.dtype) @ out
+    if is_safe(sums).all():
+        return sums, None
+    _scores(scaled, k, visible, queries, keys, mask, out)
+    shift = np.maximum.reduce(out, axis=-2, initial=-np.inf)
+    shift[shift == -np.inf] = 0.0
+    out -= shift[..., None, :]
+    np.exp(out, out=out)
+    return ones(out.shape[-2], out.dtype) @ out, shift
+
+
+def _scores(
+    scaled: Array,
+    k: Array,
+    visible: Visibility,
+    queries: slice,
+    keys: slice,
+    mask: Array | None,
+    out: Array,
+) -> None:
+    """out (..., T_k, G T_q) = K (scale Q)^T, and -inf where a query does not see a key."""
+    np.matmul(k, scaled.swapaxes(-1, -2), out=out)
+    n_queries = queries.stop - queries.start
+    group = out.shape[-1] // max(1, n_queries)
+    visible.hide(out.reshape(*out.shape[:-1], group, n_queries), queries, keys, mask)
+
+
+def _inverse(sums: Array) -> Array:
+    """1/sums, and 0 for the sum of nothing."""
+    inverse = np.reciprocal(sums)
+    inverse[sums == 0] = 0.0
+    return inverse
+
+
+def _default_scale(q: Array) -> float:
+    return 1.0 / sqrt(max(q.shape[3], 1))
+
+
+def _empty(shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Array:
+    """An empty (B, H, T, D), laid out (B, T, H, D): merging the heads is then a view."""
+    batch, heads, length, width = shape
+    return np.empty((batch, length, heads, width), dtype).transpose(0, 2, 1, 3)
+
+
+def _grouped(a: Array, kv_heads: int) -> Array:
+    """(B, H, ...) -> (B, H_kv, G, ...), a view."""
+    return a.reshape(a.shape[0], kv_heads, a.shape[1] // max(1, kv_heads), *a.shape[2:])
+
+
+def _stacked(a: Array) -> Array:
+    """(..., G, T, D) -> (..., G T, D): a view for G = 1."""
+    return a.reshape(*a.shape[:-3], a.shape[-3] * a.shape[-2], a.shape[-1])
+
+
+def _matmul_heads(a: Array, b: Array, out: Array) -> None:
+    """out (B, H_kv, G, T, D) = a b, whose rows (G T) are stacked."""
+    if out.shape[2] == 1:
+        np.matmul(a, b, out=out[:, :, 0])
+    else:
+        out[...] = (a @ b).reshape(out.shape)

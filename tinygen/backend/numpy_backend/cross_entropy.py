@@ -6,23 +6,19 @@ For integer targets t, label smoothing s and z-loss weight z (Chowdhery et al. 2
     loss = lse - (1 - s) x[t] - s mean(x) + z lse^2
     dx   = g ((1 + 2 z lse) softmax(x) - (1 - s) onehot(t) - s / classes)
 
-and for targets that are weights w (N, classes), smoothed to w' = (1 - s) w + s sum(w) / classes:
+and for targets that are weights w (N, classes):
 
-    loss = sum(w') lse - w' . x + z lse^2
-    dx   = g ((sum(w') + 2 z lse) softmax(x) - w')
+    loss = sum(w) lse - w . x + z lse^2
+    dx   = g ((sum(w) + 2 z lse) softmax(x) - w),  dw = g (lse - x)
 
 The softmax is made again in backward from the logits and lse: one exp, and no (N, classes) array kept.
 """
 
 import numpy as np
 
-from ...errors import OutOfRangeError
-from .array import Array
-from .rows import row_blocks, row_sums
-from .softmax import log_sums
-
-SAFE_EXPONENT = 60.0
-"""Up to this |lse|, softmax = exp(x) exp(-lse) needs no subtraction: neither factor over- or underflows."""
+from tinygen.backend.numpy_backend.array import Array
+from tinygen.backend.numpy_backend.rows import row_blocks, row_sums
+from tinygen.backend.numpy_backend.softmax import SAFE_EXPONENT, log_sums
 
 
 def cross_entropy_forward(
@@ -34,17 +30,11 @@ def cross_entropy_forward(
 ) -> tuple[Array, Array]:
     """logits (N, classes), targets (N,) integers -> loss of each row (N,), and lse (N,) for backward.
 
-    A row whose target is `ignore_index` has loss 0. OutOfRangeError for any other target outside
-    [0, classes).
+    A row whose target is `ignore_index` has loss 0; every other target is in [0, classes).
     """
     n, classes = logits.shape
     ignored = _ignored(targets, ignore_index)
     chosen = targets if ignored is None else np.where(ignored, 0, targets)
-    if chosen.size and not 0 <= int(chosen.min()) <= int(chosen.max()) < classes:
-        raise OutOfRangeError(
-            f"Targets run from {chosen.min()} to {chosen.max()}, but the logits have {classes} classes. "
-            "Targets must be in [0, classes), or equal to ignore_index."
-        )
     with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
         lse = _log_sums(logits)
         wide = logits[np.arange(n), chosen].astype(np.float64)
@@ -83,13 +73,12 @@ def cross_entropy_backward(
 
 
 def soft_cross_entropy_forward(
-    logits: Array, targets: Array, label_smoothing: float = 0.0, z_loss: float = 0.0
+    logits: Array, targets: Array, z_loss: float = 0.0
 ) -> tuple[Array, Array]:
     """logits, targets (N, classes) floats -> loss of each row (N,), and lse (N,) for backward."""
-    weights = _smoothed(targets, label_smoothing)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
         lse = _log_sums(logits)
-        losses = row_sums(weights) * lse - np.vecdot(weights, logits)
+        losses = row_sums(targets) * lse - np.vecdot(targets, logits)
         if z_loss:
             losses += z_loss * lse * lse
     return losses.astype(logits.dtype), lse.astype(logits.dtype)
@@ -100,25 +89,19 @@ def soft_cross_entropy_backward(
     logits: Array,
     lse: Array,
     targets: Array,
-    label_smoothing: float = 0.0,
     z_loss: float = 0.0,
-) -> tuple[Array, Array]:
-    """g (N,) -> dlogits and dtargets, both (N, classes).
-
-    dtargets: d loss / d w' = lse - x, then through the smoothing, which is linear in w.
-    """
-    n, classes = logits.shape
-    weights = _smoothed(targets, label_smoothing)
+    needs: tuple[bool, bool] = (True, True),
+) -> tuple[Array | None, Array | None]:
+    """g (N,) -> dlogits and dtargets (N, classes), None where `needs` does not ask for one."""
+    needs_logits, needs_targets = needs
+    dlogits = dtargets = None
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-        dlogits = _scaled_softmax(logits, lse, g * (row_sums(weights) + 2.0 * z_loss * lse))
-        weights *= g[:, None]
-        dlogits -= weights
-        dtargets = np.subtract(lse[:, None], logits, out=weights)
-        if label_smoothing:
-            spread = row_sums(dtargets) * (label_smoothing / classes)
-            dtargets *= 1.0 - label_smoothing
-            dtargets += spread[:, None]
-        dtargets *= g[:, None]
+        if needs_logits:
+            dlogits = _scaled_softmax(logits, lse, g * (row_sums(targets) + 2.0 * z_loss * lse))
+            dlogits -= targets * g[:, None]
+        if needs_targets:
+            dtargets = lse[:, None] - logits
+            dtargets *= g[:, None]
     return dlogits, dtargets
 
 
@@ -128,14 +111,6 @@ def _ignored(targets: Array, ignore_index: int | None) -> Array | None:
         return None
     ignored = targets == ignore_index
     return ignored if ignored.any() else None
-
-
-def _smoothed(targets: Array, label_smoothing: float) -> Array:
-    """(1 - s) w + s sum(w) / classes, a fresh array."""
-    weights = targets * (1.0 - label_smoothing)
-    if label_smoothing:
-        weights += (row_sums(targets) * (label_smoothing / targets.shape[1]))[:, None]
-    return weights
 
 
 def _log_sums(logits: Array) -> Array:

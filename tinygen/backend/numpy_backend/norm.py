@@ -10,8 +10,8 @@ much memory traffic and an activation's worth of memory in every layer.
 
 import numpy as np
 
-from .array import Array
-from .rows import as_rows, column_sums, row_blocks, row_sums
+from tinygen.backend.numpy_backend.array import Array
+from tinygen.backend.numpy_backend.rows import as_rows, column_sums, row_blocks, row_sums
 
 BLOCK = 32768
 """Elements of a row block."""

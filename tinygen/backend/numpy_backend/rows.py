@@ -10,7 +10,7 @@ from math import prod
 
 import numpy as np
 
-from .array import Array
+from tinygen.backend.numpy_backend.array import Array
 
 BLOCK = 65536
 """Elements of a block: with two or three scratch arrays it stays in a second-level cache of 1-2 MB."""

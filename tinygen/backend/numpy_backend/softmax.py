@@ -12,11 +12,14 @@ a row of nothing but -inf, or with +inf, has softmax NaN.
 
 import numpy as np
 
-from .array import Array
-from .rows import row_blocks, row_sums
+from tinygen.backend.numpy_backend.array import Array
+from tinygen.backend.numpy_backend.rows import row_blocks, row_sums
 
 SAFE_LOW, SAFE_HIGH = 1e-4, 1e30
 """Sums of exp(x) for which no shift is needed, in float32 and float64."""
+
+SAFE_EXPONENT = 60.0
+"""Up to this |lse|, softmax = exp(x) exp(-lse) needs no subtraction: neither factor over- or underflows."""
 
 
 def softmax(x: Array, axis: int = -1) -> Array:
@@ -34,7 +37,7 @@ def softmax_backward(g: Array, y: Array, axis: int = -1) -> Array:
     grad, probs = _rows_along(g, axis), _rows_along(y, axis)
     dx = np.empty(probs.shape, y.dtype)
     for block in row_blocks(*probs.shape):
-        out = np.subtract(grad[block], _dots(grad[block], probs[block])[:, None], out=dx[block])
+        out = np.subtract(grad[block], np.vecdot(grad[block], probs[block])[:, None], out=dx[block])
         out *= probs[block]
     return _restored(dx, y.shape, axis)
 
@@ -87,7 +90,7 @@ def exp_and_sum(x: Array, out: Array, *, normalise: bool) -> tuple[Array, Array 
     """
     np.exp(x, out=out)
     sums = row_sums(out)
-    safe = (sums >= SAFE_LOW) & (sums <= SAFE_HIGH)
+    safe = is_safe(sums)
     shift = None
     if not safe.all():
         shift = np.zeros(len(x), x.dtype)
@@ -100,6 +103,11 @@ def exp_and_sum(x: Array, out: Array, *, normalise: bool) -> tuple[Array, Array 
     if normalise:
         out *= np.reciprocal(sums)[:, None]
     return sums, shift
+
+
+def is_safe(sums: Array) -> Array:
+    """Which of these sums of exp(x) need no shift: all digits are there. False for NaN."""
+    return (sums >= SAFE_LOW) & (sums <= SAFE_HIGH)
 
 
 def log_sums(x: Array, scratch: Array) -> Array:
@@ -128,8 +136,3 @@ def _restored(rows: Array, shape: tuple[int, ...], axis: int) -> Array:
     axis = axis % len(shape)
     moved = shape[:axis] + shape[axis + 1 :] + shape[axis : axis + 1]
     return np.moveaxis(rows.reshape(moved), -1, axis)
-
-
-def _dots(a: Array, b: Array) -> Array:
-    """The dot product of each pair of rows."""
-    return np.vecdot(a, b)

@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .array import Array
+from tinygen.backend.numpy_backend.array import Array
 
 BLOCK = 32768
 """Elements of a block: its scratch arrays stay in a second-level cache of 1-2 MB."""
@@ -115,7 +115,10 @@ def _erf32(x: Array) -> Array:
 
 def _erf64(x: Array) -> Array:
     near = np.abs(x) < 1.0
-    inner, outer = np.flatnonzero(near), np.flatnonzero(~near)  # NaN goes to the tail, and stays NaN
+    inner, outer = (
+        np.flatnonzero(near),
+        np.flatnonzero(~near),
+    )  # NaN goes to the tail, and stays NaN
     result = np.empty_like(x)
     centre, far = x[inner], x[outer]
     result[inner] = centre + _correction(centre)

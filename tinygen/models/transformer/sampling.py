@@ -41,21 +41,19 @@ class Sampler:
 
     def probabilities(self, logits: Floats) -> Floats:
         """(B, V) -> (B, V): the distribution that `choose` draws from; rows sum to 1."""
-        if not (np.isfinite(logits).any(axis=-1) & ~np.isnan(logits).any(axis=-1)).all():
+        if not np.isfinite(logits.max(axis=-1)).all():
             raise DivergedError(
                 "the model's logits are not finite, so no token can be chosen. Its weights are "
                 "damaged or diverged in training; use another checkpoint."
             )
         order = np.argsort(-logits, axis=-1, kind="stable")  # likeliest first
         scores = np.take_along_axis(logits, order, axis=-1).astype(np.float64)
-        scores -= scores[:, :1]  # <= 0
-        if self.temperature == 0:
-            probs = np.zeros_like(scores)
-            probs[:, 0] = 1
-        else:
-            with np.errstate(over="ignore"):  # to -inf, where the probability is 0
-                probs = np.exp(scores / self.temperature)
-        probs[:, self.top_k :] = 0
+        with np.errstate(over="ignore"):  # to -inf, where the probability is 0
+            scores -= scores[:, :1]
+            if self.temperature > 0:
+                scores /= self.temperature
+        probs = np.exp(scores)
+        probs[:, 1 if self.temperature == 0 else self.top_k or None :] = 0
         probs /= probs.sum(axis=-1, keepdims=True)
         if self.top_p is not None:
             before = np.cumsum(probs, axis=-1) - probs

@@ -9,7 +9,7 @@ An entry is everything that is needed to put an op under every law of `tinygen.t
         bound=bounds.each(bounds.ulp(4)),                    # a formula, see `bounds`
     )
 
-Your own op (`tg.Function`) is registered the same way, and `laws.check_all("name")` proves it. The
+Your own op (a `tg.Function`) is registered the same way, and `laws.check_all("name")` proves it. The
 truth is written in NumPy or `math`, takes the arrays (the floating ones as `numpy.longdouble`,
 where the machine has it more precise than float64) and the parameters, and returns what the op must
 return.
@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tinygen.testing.bounds import Rule, Truth, each, exact
-from tinygen.testing.drawing import Call, Draw, Regime
+from tinygen.testing.drawing import Call, Draw, Regime, SeededDraw
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,10 @@ class Op:
     constants: tuple[int, ...] = ()
     """Positions of floating arrays that are not differentiated, as a mask."""
     takes_arrays: bool = True
+    own_dtype: bool = False
+    """The result has the dtype of the truth, not of the arguments."""
+    promotes: bool = False
+    """float32 and float64 may be mixed."""
     fused: bool = False
     """Some node of it is a `FusedFunction`."""
     order: int = 2
@@ -70,6 +74,10 @@ class Op:
     def inputs(self, call: Call) -> tuple[int, ...]:
         """The positions of the arrays that the op is differentiated by."""
         return tuple(i for i in call.floats if i not in self.constants)
+
+    def samples(self, n: int = 12) -> list[Call]:
+        """A few smooth calls, always the same."""
+        return [self.args(SeededDraw(seed)) for seed in range(n)]
 
 
 CATALOGUE: dict[str, Op] = {}

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from tinygen import autograd
-from tinygen.function import Function, FusedFunction
+from tinygen.function import Function, FusedFunction, no_grad
 from tinygen.tensor import Tensor
 from tinygen.testing.applying import applied, cotangents, gradients, nodes_of
 from tinygen.testing.bounds import as_tuple
@@ -29,7 +29,7 @@ def no_graph(op: Op, call: Call, rng: np.random.Generator) -> None:
         ]
         for wanted in (True, False)
     )
-    with autograd.no_grad():
+    with no_grad():
         results = as_tuple(op.fn(*recording, **call.params))
     for y in (*results, *as_tuple(op.fn(*constant, **call.params))):
         if y.node is not None or y.requires_grad:
@@ -54,7 +54,7 @@ def freed(op: Op, call: Call, rng: np.random.Generator) -> None:
         leaves, ys = applied(op, call)
         nodes = _watched(ys)
         gradients(ys, leaves, cotangents(ys, rng))
-        if any((node := r()) is not None and node.saved is not None for r in nodes):
+        if any(node.saved is not None for node in _alive(nodes)):
             raise LawError("backward left saved arrays behind.")
         leaves, ys = applied(op, call)
         nodes += _watched(ys)
@@ -89,7 +89,11 @@ def _watched(tensors: Iterable[Tensor]) -> list[weakref.ref[Function]]:
     return [weakref.ref(node) for node in nodes_of(tensors)]
 
 
+def _alive(nodes: list[weakref.ref[Function]]) -> Iterator[Function]:
+    return (node for node in (r() for r in nodes) if node is not None)
+
+
 def _all_dead(nodes: list[weakref.ref[Function]]) -> None:
-    alive = {type(node).__name__ for r in nodes if (node := r()) is not None}
-    if alive:
-        raise LawError(f"the graph outlives its outputs: {', '.join(sorted(alive))} in a cycle.")
+    kept = {type(node).__name__ for node in _alive(nodes)}
+    if kept:
+        raise LawError(f"the graph outlives its outputs: {', '.join(sorted(kept))} in a cycle.")

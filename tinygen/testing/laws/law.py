@@ -97,3 +97,9 @@ def first_order_only(op: Op) -> str | None:
 
 def takes_no_array(op: Op) -> str | None:
     return None if op.takes_arrays else "takes no array"
+
+
+def one_input(op: Op) -> str | None:
+    """Why a law about two inputs says nothing."""
+    several = any(len(op.inputs(call)) > 1 for call in op.samples())
+    return not_differentiable(op) or (None if several else "has one differentiable input")

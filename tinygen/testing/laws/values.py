@@ -103,6 +103,26 @@ def arrays_and_tensors(op: Op, call: Call, rng: np.random.Generator) -> None:
                         raise LawError("a Tensor gives other bits than its array.")
 
 
+@law(
+    "smooth",
+    exempt=lambda op: None if op.promotes else "one floating dtype, or an error",
+)
+def mixed_dtypes(op: Op, call: Call, rng: np.random.Generator) -> None:
+    """float32 and float64 together give float64, and each gradient has its input's dtype."""
+    places = op.inputs(call)
+    if len(places) < 2:
+        raise RejectedError
+    narrow = places[int(rng.integers(len(places)))]
+    arrays = tuple(a.astype(np.float32) if i == narrow else a for i, a in enumerate(call.arrays))
+    mixed = Call(*arrays, **call.params)
+    expected, bounds = _truth(op, call)
+    _compare(op, _applied(op, mixed), expected, bounds, np.float64)
+    leaves, ys = applied(op, mixed, None)
+    for v, x in zip(gradients(ys, leaves, cotangents(ys, rng)), leaves, strict=True):
+        if v.dtype != x.dtype:
+            raise LawError(f"the gradient of a {x.dtype} input is {v.dtype}.")
+
+
 @law(exempt=takes_no_array)
 def untouched(op: Op, call: Call, rng: np.random.Generator) -> None:
     """Forward and backward write into no input and no incoming gradient."""
@@ -180,7 +200,8 @@ def _compare(
     if len(found) != len(expected):
         raise LawError(f"{len(found)} outputs, and the truth has {len(expected)}.")
     for y, t, bound in zip(found, expected, bounds, strict=True):
-        if t.dtype.kind == "f" and y.dtype != dtype and op.takes_arrays:
+        wanted = t.dtype if op.own_dtype else np.dtype(dtype)
+        if t.dtype.kind == "f" and y.dtype != wanted:
             raise LawError(f"{np.dtype(dtype)} in, but {y.dtype} out.")
         if y.dtype.kind != t.dtype.kind:
             raise LawError(f"the output is {y.dtype}, and the truth {t.dtype}.")

@@ -1,0 +1,79 @@
+"""The error function and the activations."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tinygen import ops
+from tinygen.errors import DtypeError, UsageError
+from tinygen.testing.bounds import conditioned, each, ulp
+from tinygen.testing.catalogue import register
+from tinygen.testing.catalogue.argument import bad, on_float64, one, zeros
+from tinygen.testing.drawing import NONZERO, Call, Draw
+
+LIBRARY = each(ulp(8))
+COMPOSED = conditioned(8)
+"""A few roundings, each of them seen through the condition of what follows."""
+
+
+def normal_distribution(x: Any) -> Any:
+    return 0.5 * on_float64(math.erfc)(-x / math.sqrt(2))
+
+
+def sigmoid(x: Any) -> Any:
+    return 1 / (1 + np.exp(-x))
+
+
+def gelu(x: Any, approximate: str = "none") -> Any:
+    if approximate == "none":
+        return x * normal_distribution(x)
+    return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.longdouble(math.pi)) * (x + 0.044715 * x * x * x)))
+
+
+def integers(f: Any) -> tuple[Any, ...]:
+    return (bad("integers", DtypeError, lambda: f(np.arange(3))),)
+
+
+register(ops.tanh, args=one(), truth=np.tanh, bound=LIBRARY)
+register(
+    ops.erf, args=one(), truth=on_float64(math.erf), bound=LIBRARY, bad=integers(ops.erf)
+)
+register(
+    ops.erfc, args=one(), truth=on_float64(math.erfc), bound=COMPOSED, bad=integers(ops.erfc)
+)
+register(ops.sigmoid, args=one(), truth=sigmoid, bound=COMPOSED)
+register(ops.softplus, args=one(), truth=lambda x: np.logaddexp(x, 0), bound=COMPOSED)
+register(ops.log_sigmoid, args=one(), truth=lambda x: -np.logaddexp(-x, 0), bound=COMPOSED)
+register(
+    ops.relu, args=one(NONZERO), truth=lambda x: np.maximum(x, 0), exact_on_ints=True, kinks=True
+)
+
+
+def leaky_args(draw: Draw) -> Call:
+    return Call(draw.array(draw.shape(), NONZERO), draw.choice((0.01, 0.5, 0.0, 1.0, 2.0)))
+
+
+register(
+    ops.leaky_relu,
+    args=leaky_args,
+    truth=lambda x, slope: np.where(x > 0, x, slope * x),
+    bound=each(ulp(2)),
+    kinks=True,
+    bad=(bad("an infinite slope", UsageError, lambda: ops.leaky_relu(zeros(2), math.inf)),),
+)
+register(ops.silu, args=one(), truth=lambda x: x * sigmoid(x), bound=COMPOSED)
+register(
+    ops.gelu,
+    args=lambda draw: Call(
+        draw.array(draw.shape()), approximate=draw.choice(("none", "tanh"))
+    ),
+    truth=gelu,
+    bound=conditioned(16),
+    bad=(
+        *integers(ops.gelu),
+        bad("an unknown form", UsageError, lambda: ops.gelu(zeros(2), approximate="sigmoid")),
+    ),
+)
