@@ -61,6 +61,7 @@ class Recompute(Function):
         if not captured and not any(edges):
             return results
         node.edges = (*edges, *captured)
+        node.needs = tuple(e is not None for e in node.edges)
         node.outputs = tuple((y.shape, y.dtype, id(y.data)) for y in tensors)
         node.leaves = [(e[0], e[0].version) for e in captured if isinstance(e[0], Tensor)]
         node.backend = backend_of([tensors[0].data])

@@ -1,6 +1,7 @@
 """What the commands do, in real processes."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -207,3 +208,26 @@ def test_a_demo_without_time_to_learn_says_so(tinygen: Command, tmp_path: Path) 
     result = tinygen("demo", "--budget", "1s")
     assert "NOT beaten" in done(result, 6)
     assert "larger --budget" in result.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is POSIX")
+def test_a_killed_gpt_with_dropout_resumes_to_the_same_bits(
+    tinygen: Command, tiny: list[str], tmp_path: Path
+) -> None:
+    options = [*tiny, "--model.dropout", "0.2", "--steps", "300"]
+    arguments = ["train", "gpt", "--data", "text.txt", *options, "--out"]
+    done(tinygen(*arguments, "straight"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tinygen", *arguments, "killed"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        stderr=subprocess.DEVNULL,
+    )
+    log = tmp_path / "killed" / "metrics.jsonl"
+    while not (log.exists() and len(read_metrics(log)) >= 40):
+        assert process.poll() is None
+    process.kill()
+    process.wait()
+    assert len(trace(tmp_path / "killed")) < 300
+    done(tinygen("train", "--resume", "killed"))
+    assert trace(tmp_path / "killed") == trace(tmp_path / "straight")

@@ -21,7 +21,8 @@ def assert_linear(f: Callable[..., Any], *shapes: tuple[int, ...]) -> None:
     """f is linear, it serves arrays and Tensors alike, and its gradient of first and second order
     is its adjoint: with v, u, z arbitrary and y = f(x),
 
-        v . f(z) = z . df^T v,      the gradient of sum w y^2, differentiated along u: 2 f^T(w f(u)).
+        v . f(z) = z . df^T v;      the gradient of sum w y^2, differentiated along u, is
+                                    2 f^T(w f(u)).
     """
 
     def outputs(*xs: Any) -> list[Any]:
@@ -32,8 +33,10 @@ def assert_linear(f: Callable[..., Any], *shapes: tuple[int, ...]) -> None:
     leaves = [tg.tensor(a, requires_grad=True) for a in x]
     ys = outputs(*leaves)
     for y, plain in zip(ys, outputs(*x), strict=True):
-        assert type(y) is tg.Tensor and type(plain) is np.ndarray
-        assert y.requires_grad and np.array_equal(y.numpy(), plain)
+        assert type(y) is tg.Tensor
+        assert type(plain) is np.ndarray
+        assert y.requires_grad
+        assert np.array_equal(y.numpy(), plain)
     v = [integers(y.shape, 4) for y in ys]
     w = [integers(y.shape, 5) for y in ys]
     total = sum((ops.sum(a * y) for a, y in zip(v, ys, strict=True)), start=0.0)
@@ -51,7 +54,7 @@ def assert_linear(f: Callable[..., Any], *shapes: tuple[int, ...]) -> None:
 def assert_multilinear(f: Callable[..., Any], *shapes: tuple[int, ...]) -> None:
     """f is linear in each argument by itself. With f[i: a] for "a in place of argument i":
 
-        v . f[i: z] = z . g_i,      d(sum_i u_i . g_i)/dx_j . z = sum over i != j of v . f[i: u_i, j: z].
+    v . f[i: z] = z . g_i,      d(sum_i u_i . g_i)/dx_j . z = sum over i != j of v . f[i: u_i, j: z].
     """
     x, u, z = ([integers(s, seed) for s in shapes] for seed in (1, 2, 3))
     leaves = [tg.tensor(a, requires_grad=True) for a in x]

@@ -126,7 +126,9 @@ def test_triangles_and_diagonals(shape, k):
 
 
 def test_outer():
-    assert np.array_equal(ops.outer(np.arange(3), np.arange(2)), np.outer(np.arange(3), np.arange(2)))
+    assert np.array_equal(
+        ops.outer(np.arange(3), np.arange(2)), np.outer(np.arange(3), np.arange(2))
+    )
     assert_multilinear(ops.outer, (3,), (2,))
 
 

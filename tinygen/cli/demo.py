@@ -19,7 +19,7 @@ from tinygen.training.budget import parse_budget
 from tinygen.training.recipe import Recipe
 from tinygen.training.run import fresh_folder
 
-_SAMPLE = {"prompt": "The ", "tokens": 400}
+_SAMPLE = {"prompt": "The ", "tokens": 300}
 _SECONDS_TO_SAMPLE = 5.0
 _NOT_BEATEN = 6
 

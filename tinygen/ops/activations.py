@@ -230,6 +230,7 @@ def gelu(x: Value, approximate: str = "none") -> Any:
     """
     if approximate not in ("none", "tanh"):
         raise UsageError(f'gelu: approximate is "none" or "tanh", not {approximate!r}.')
+    same_float_dtype("gelu", x=x)
     return GELU.apply(x) if approximate == "none" else TanhGELU.apply(x)
 
 

@@ -38,13 +38,18 @@ class Repeat(Copy):
         require_integers("repeat", repeats)
         self.axis = axis_from_front("repeat", axis, x.ndim)
         self.shape = x.shape
-        if self.needs and not isinstance(repeats, int):
+        self.uniform = isinstance(repeats, int)
+        if self.needs and not self.uniform:
             self.save(sources=self.xp.arange(x.shape[self.axis]).repeat(repeats))
         return x.repeat(repeats, self.axis)
 
     def backward(self, g: Value) -> tuple[Value, None]:
-        before, n, after = self.shape[: self.axis], self.shape[self.axis], self.shape[self.axis + 1 :]
-        if self.saved is not None:
+        before, n, after = (
+            self.shape[: self.axis],
+            self.shape[self.axis],
+            self.shape[self.axis + 1 :],
+        )
+        if not self.uniform:
             return put(g, (slice(None),) * self.axis + (self.saved.sources,), self.shape), None
         run = g.shape[self.axis] // n if n else 0
         return ops.sum(reshape(g, (*before, n, run, *after)), axis=self.axis + 1), None

@@ -87,8 +87,11 @@ _RELATIVE_STEP = 2.0**-26
 _DRAWS = 8
 
 
-def conditioned(k: float, of_largest: float = 0.0) -> Rule:
-    """k u (|y| + c), and `of_largest` u max |y| on top."""
+def conditioned(
+    k: float, *, of_largest: float = 0.0, of_inputs: float = 0.0, absolute: float = 0.0
+) -> Rule:
+    """k u (|y| + c), with `of_largest` u max |y|, `of_inputs` u max |x| and `absolute` u on top: for
+    results whose rounding errors come from larger neighbours, larger inputs, or a 1 inside."""
 
     def rule(truth: Truth, call: Call) -> list[Bound]:
         signs = np.random.default_rng(0)
@@ -105,10 +108,13 @@ def conditioned(k: float, of_largest: float = 0.0) -> Rule:
                     move = np.nan_to_num(np.abs(y - centre[i]) / _RELATIVE_STEP)
                     moves[i] = np.maximum(moves[i], move)
 
+        largest = max((float(np.abs(call.arrays[i]).max(initial=0)) for i in call.floats), default=0)
+        fixed = absolute + (of_inputs * largest if of_inputs else 0.0)
+
         def bound_of(c: Array) -> Bound:
             def bound(u: float, y: Array) -> Array:
-                elementwise = k * u * (np.abs(y) + c)
-                return elementwise + normwise(of_largest)(u, y) if of_largest else elementwise
+                allowed = u * (k * (np.abs(y) + c) + fixed)
+                return allowed + normwise(of_largest)(u, y) if of_largest else allowed
 
             return bound
 

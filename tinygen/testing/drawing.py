@@ -152,10 +152,17 @@ class Draw:
             return self.axis(shape)
         return tuple(i for i in self.permutation(len(shape)) if i == 0 or self.boolean())
 
-    def filled(self, shape: Sequence[int], axes: int | Sequence[int] | None) -> tuple[int, ...]:
-        """`shape` with no zero along `axes`: what has no extreme cannot be reduced."""
+    def filled(
+        self, shape: Sequence[int], axes: int | Sequence[int] | None, least: int = 1
+    ) -> tuple[int, ...]:
+        """`shape` with at least `least` elements along each of `axes`."""
         chosen = range(len(shape)) if axes is None else np.atleast_1d(axes) % max(len(shape), 1)
-        return tuple(2 if side == 0 and i in chosen else side for i, side in enumerate(shape))
+        return tuple(max(side, least) if i in chosen else side for i, side in enumerate(shape))
+
+    def competing(self, shape: Sequence[int], axis: int) -> tuple[int, ...]:
+        """`shape` for a softmax over `axis`: over a single element its derivative is nothing but
+        rounding, so where derivatives are judged there are two at least."""
+        return self.filled(shape, axis, 2 if self.regime == "smooth" else 1)
 
     def permutation(self, n: int) -> list[int]:
         rest, order = list(range(n)), []
@@ -210,7 +217,8 @@ class Draw:
 
     def _ties(self, shape: tuple[int, ...], domain: Domain) -> Array:
         low, high = max(math.ceil(domain.low), -2), min(math.floor(domain.high), 2)
-        return self.rng.choice(np.array([*range(low, high + 1), *domain.kinks], float), shape)
+        values = [*range(low, high + 1), *domain.kinks] or [domain.low, domain.high]
+        return np.asarray(self.rng.choice(np.array(values, float), shape))
 
     def _wide(self, shape: tuple[int, ...], domain: Domain) -> Array:
         low, high = domain.wide

@@ -9,18 +9,19 @@ transposed, (T_k, G T_q): sums over keys are then sums of whole vectors.
 
 Two paths give the same numbers to rounding:
 
-plain   up to `plain_limit` positions. Tiles of a few batch elements stay in the cache; the probabilities
-        are kept for backward.
-tiled   above. For each head, a block of queries meets only the keys it can see (half of the causal
-        work is never done); log sum exp is kept and the probabilities are made again (Dao et al.
-        2022, arXiv:2205.14135). Extra memory is O(T).
+plain   up to `plain_limit` positions: all heads of a few batch elements at once.
+tiled   above: for each head, a block of queries meets only the keys it can see (half of the causal
+        work is never done).
+
+Both keep log sum exp and make the probabilities again in backward, tile by tile in the cache (Dao et
+al. 2022, arXiv:2205.14135): extra memory is O(T), and it costs 1 % of a small GPT's training step.
 
 As in softmax.py, exp runs without a shift where the sums show that none was needed. A query that sees
 no key gives zeros and gets a zero gradient.
 """
 
 from collections.abc import Iterator
-from math import sqrt
+from math import prod, sqrt
 
 import numpy as np
 
@@ -54,13 +55,12 @@ def attention_forward(
     """(out (B, H, T_q, D_v), residual for backward); `out` may be any view to write into.
 
     `mask` broadcasts to (B, H, T_q, T_k): boolean with True = attend, or added to the scores. `scale`
-    defaults to 1/sqrt(D). The residual holds the probabilities (plain, 4-D) or lse (tiled, 3-D).
+    defaults to 1/sqrt(D). The residual is lse (B, H, T_q).
     """
     out = _empty(q.shape[:3] + v.shape[3:], q.dtype) if out is None else out
     scale = _default_scale(q) if scale is None else scale
     visible = Visibility.of(q, k, causal=causal, mask=mask, window=window)
-    limit = PLAIN_LIMIT if plain_limit is None else plain_limit
-    forward = _plain_forward if max(q.shape[2], k.shape[2]) <= limit else _tiled_forward
+    forward = _plain_forward if _is_short(q, k, plain_limit) else _tiled_forward
     with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
         return out, forward(q, k, v, out, visible, scale)
 
@@ -80,19 +80,22 @@ def attention_backward(
     dq: Array | None = None,
     dk: Array | None = None,
     dv: Array | None = None,
+    plain_limit: int | None = None,
 ) -> tuple[Array, Array, Array]:
     """(dq, dk, dv) for the gradient g of out, written into the views given, else into fresh arrays."""
     dq = _empty(q.shape, q.dtype) if dq is None else dq
     dk = _empty(k.shape, k.dtype) if dk is None else dk
     dv = _empty(v.shape, v.dtype) if dv is None else dv
     scale = _default_scale(q) if scale is None else scale
+    visible = Visibility.of(q, k, causal=causal, mask=mask, window=window)
+    backward = _plain_backward if _is_short(q, k, plain_limit) else _tiled_backward
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-        if residual.ndim == 4:
-            _plain_backward(g, q, k, v, out, residual, scale, dq, dk, dv)
-        else:
-            visible = Visibility.of(q, k, causal=causal, mask=mask, window=window)
-            _tiled_backward(g, q, k, v, out, residual, visible, scale, dq, dk, dv)
+        backward(g, q, k, v, out, residual, visible, scale, dq, dk, dv)
     return dq, dk, dv
+
+
+def _is_short(q: Array, k: Array, plain_limit: int | None) -> bool:
+    return max(q.shape[2], k.shape[2]) <= (PLAIN_LIMIT if plain_limit is None else plain_limit)
 
 
 # ---- plain: all queries against all keys, a few batch elements at a time -------------------------
@@ -102,17 +105,17 @@ def _plain_forward(
     q: Array, k: Array, v: Array, out: Array, visible: Visibility, scale: float
 ) -> Array:
     batch, heads, n_queries, _ = q.shape
-    kv_heads, n_keys = k.shape[1:3]
-    probs = np.empty((batch, kv_heads, n_keys, heads // kv_heads * n_queries), q.dtype)
-    queries, keys = slice(0, n_queries), slice(0, n_keys)
-    for tile in _batch_tiles(probs):
+    lse = np.empty(q.shape[:3], q.dtype)
+    kv_heads = k.shape[1]
+    queries, keys = slice(0, q.shape[2]), slice(0, k.shape[2])
+    for tile, p in _batch_tiles(q, k):
         scaled = _stacked(_grouped(q[tile], kv_heads) * scale)
         mask = None if visible.mask is None else visible.mask[tile]
-        p = probs[tile]
-        sums, _ = _exp_scores(scaled, k[tile], visible, queries, keys, mask, out=p)
-        p *= _inverse(sums)[..., None, :]
+        sums, shift = _exp_scores(scaled, k[tile], visible, queries, keys, mask, out=p)
         _matmul_heads(p.swapaxes(-1, -2), v[tile], out=_grouped(out[tile], kv_heads))
-    return probs
+        out[tile] *= _inverse(sums).reshape(*lse[tile].shape, 1)
+        lse[tile] = _log_sum_exp(sums, shift).reshape(lse[tile].shape)
+    return lse
 
 
 def _plain_backward(
@@ -121,30 +124,44 @@ def _plain_backward(
     k: Array,
     v: Array,
     out: Array,
-    probs: Array,
+    lse: Array,
+    visible: Visibility,
     scale: float,
     dq: Array,
     dk: Array,
     dv: Array,
 ) -> None:
     kv_heads = k.shape[1]
-    for tile in _batch_tiles(probs):
-        p = probs[tile]
-        queries, grad = _stacked(_grouped(q[tile], kv_heads)), _stacked(_grouped(g[tile], kv_heads))
-        delta = np.vecdot(g[tile], out[tile]).reshape(*p.shape[:2], 1, p.shape[3])
+    unshifted = bool((np.absolute(lse) <= SAFE_EXPONENT).all())
+    queries, keys = slice(0, q.shape[2]), slice(0, k.shape[2])
+    for tile, p in _batch_tiles(q, k):
+        scaled = _stacked(_grouped(q[tile], kv_heads) * scale)
+        grad = _stacked(_grouped(g[tile], kv_heads))
+        mask = None if visible.mask is None else visible.mask[tile]
+        _scores(scaled, k[tile], visible, queries, keys, mask, out=p)
+        rows = p.shape[:2] + p.shape[3:]  # (B, H_kv, G T_q)
+        log_sums = lse[tile].reshape(rows)
+        delta = np.vecdot(g[tile], out[tile]).reshape(rows)
+        grad, delta = _to_probabilities(p, log_sums, grad, delta, unshifted)
         np.matmul(p, grad, out=dv[tile])
         dscores = v[tile] @ grad.swapaxes(-1, -2)
-        dscores -= delta
+        dscores -= delta[..., None, :]
         dscores *= p
-        dscores *= scale
-        np.matmul(dscores, queries, out=dk[tile])
+        np.matmul(dscores, scaled, out=dk[tile])
         _matmul_heads(dscores.swapaxes(-1, -2), k[tile], out=_grouped(dq[tile], kv_heads))
+        dq[tile] *= scale
 
 
-def _batch_tiles(probs: Array) -> Iterator[slice]:
-    step = max(1, PLAIN_TILE // max(1, probs[:1].size))
-    for start in range(0, len(probs), step):
-        yield slice(start, start + step)
+def _batch_tiles(q: Array, k: Array) -> Iterator[tuple[slice, Array]]:
+    """Slices of the batch, each with the scratch (..., T_k, G T_q) for its scores."""
+    batch, heads, n_queries = q.shape[:3]
+    kv_heads, n_keys = k.shape[1:3]
+    shape = kv_heads, n_keys, heads // max(1, kv_heads) * n_queries
+    step = max(1, PLAIN_TILE // max(1, prod(shape)))
+    scratch = np.empty((min(step, batch), *shape), q.dtype)
+    for start in range(0, batch, step):
+        tile = slice(start, min(start + step, batch))
+        yield tile, scratch[: tile.stop - start]
 
 
 # ---- tiled: one key head at a time, a block of queries against the keys that it can see ----------
@@ -167,11 +184,7 @@ def _tiled_forward(
             values *= _inverse(sums)[:, None]
             target = out5[b, h, :, queries]
             target[...] = values.reshape(target.shape)
-            log_sums = np.log(sums)
-            if shift is not None:
-                log_sums += shift
-                log_sums[sums == 0] = np.inf  # sees nothing: exp(S - lse) is then 0
-            lse4[b, h, :, queries] = log_sums.reshape(target.shape[:2])
+            lse4[b, h, :, queries] = _log_sum_exp(sums, shift).reshape(target.shape[:2])
     return lse
 
 
@@ -204,12 +217,7 @@ def _tiled_backward(
             mask = None if visible.mask is None else visible.mask[b, h, keys, :, queries]
             p, dscores = _matrix(scratch[0], keys, scaled), _matrix(scratch[1], keys, scaled)
             _scores(scaled, k[b, h, keys], visible, queries, keys, mask, out=p)
-            if unshifted:  # P = exp(S) / exp(lse), and the divisor goes to the smaller factors
-                weight = np.exp(-log_sums)
-                grad, delta = grad * weight[:, None], delta * weight
-            else:
-                p -= log_sums
-            np.exp(p, out=p)
+            grad, delta = _to_probabilities(p, log_sums, grad, delta, unshifted)
             dvalues[keys] += p @ grad
             np.matmul(v[b, h, keys], grad.T, out=dscores)
             dscores -= delta
@@ -283,8 +291,33 @@ def _scores(
     """out (..., T_k, G T_q) = K (scale Q)^T, and -inf where a query does not see a key."""
     np.matmul(k, scaled.swapaxes(-1, -2), out=out)
     n_queries = queries.stop - queries.start
-    group = out.shape[-1] // max(1, n_queries)
+    if n_queries == 0:
+        return
+    group = out.shape[-1] // n_queries
     visible.hide(out.reshape(*out.shape[:-1], group, n_queries), queries, keys, mask)
+
+
+def _log_sum_exp(sums: Array, shift: Array | None) -> Array:
+    """+inf for a query that sees nothing: exp(S - lse) is then 0."""
+    log_sums = np.log(sums)
+    if shift is not None:
+        log_sums += shift
+        log_sums[sums == 0] = np.inf
+    return log_sums
+
+
+def _to_probabilities(
+    p: Array, log_sums: Array, grad: Array, delta: Array, unshifted: bool
+) -> tuple[Array, Array]:
+    """Scores p become probabilities in place, or, where no shift is needed, exp(S) alone: the divisor
+    exp(lse) then goes to the smaller factors, grad and delta, which are returned."""
+    if unshifted:
+        weight = np.exp(-log_sums)
+        grad, delta = grad * weight[..., None], delta * weight
+    else:
+        p -= log_sums[..., None, :]
+    np.exp(p, out=p)
+    return grad, delta
 
 
 def _inverse(sums: Array) -> Array:

@@ -53,7 +53,8 @@ class Sampler:
             if self.temperature > 0:
                 scores /= self.temperature
         probs = np.exp(scores)
-        probs[:, 1 if self.temperature == 0 else self.top_k or None :] = 0
+        kept = probs.shape[1] if self.top_k is None else self.top_k
+        probs[:, 1 if self.temperature == 0 else kept :] = 0
         probs /= probs.sum(axis=-1, keepdims=True)
         if self.top_p is not None:
             before = np.cumsum(probs, axis=-1) - probs

@@ -30,7 +30,8 @@ def sigmoid(x: Any) -> Any:
 def gelu(x: Any, approximate: str = "none") -> Any:
     if approximate == "none":
         return x * normal_distribution(x)
-    return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.longdouble(math.pi)) * (x + 0.044715 * x * x * x)))
+    u = np.sqrt(2 / np.longdouble(math.pi)) * (x + np.longdouble("0.044715") * x * x * x)
+    return x * sigmoid(2 * u)  # (1 + tanh u) / 2, without its cancellation
 
 
 def integers(f: Any) -> tuple[Any, ...]:

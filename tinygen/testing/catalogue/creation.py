@@ -88,7 +88,7 @@ register(
     args=lambda draw: Call(
         n_rows=draw.side(), n_cols=draw.side(), k=draw.integer(-3, 3), dtype=draw.choice(DTYPES)
     ),
-    truth=np.eye,
+    truth=lambda n_rows, n_cols, k, dtype: np.eye(n_rows, n_cols, k, dtype),
     exempt=WITHOUT_ARRAYS,
     bad=(bad("negative length", ShapeError, lambda: ops.eye(-1)),),
     **CONSTANT,

@@ -88,24 +88,27 @@ register(
 def softmax_args(draw: Draw) -> Call:
     shape = draw.shape(1)
     axis = draw.axis(shape)
-    return Call(draw.array(draw.filled(shape, axis)), axis=axis)
+    return Call(draw.array(draw.competing(shape, axis)), axis=axis)
 
 
 def softmax(x: Any, axis: int = -1) -> Any:
-    return np.exp(log_softmax(x, axis))
+    weights = np.exp(x - x.max(axis, keepdims=True))
+    return weights / weights.sum(axis, keepdims=True)
 
 
 def log_softmax(x: Any, axis: int = -1) -> Any:
-    """By logaddexp, which needs no maximum; a slice with an infinity in it has none."""
     return x - np.logaddexp.reduce(x, axis=axis, keepdims=True)
 
 
-for f, truth in ((ops.softmax, softmax), (ops.log_softmax, log_softmax)):
+for f, truth, rounding in (
+    (ops.softmax, softmax, {}),
+    (ops.log_softmax, log_softmax, {"absolute": 16.0, "of_inputs": 2.0}),
+):
     register(
         f,
         args=softmax_args,
         truth=truth,
-        bound=conditioned(16),
+        bound=conditioned(16, **rounding),
         fused=True,
         bad=(
             bad("no such axis", ShapeError, lambda f=f: f(zeros(2), axis=1)),
@@ -119,7 +122,9 @@ for f, truth in ((ops.softmax, softmax), (ops.log_softmax, log_softmax)):
 
 
 def norm_args(draw: Draw, affine: int) -> Call:
-    shape = (*draw.shape(0, 2), draw.choice((3, 5, 4, 7, 2, 1)))
+    shape = (*draw.shape(0, 2), draw.choice((3, 5, 4, 7)))
+    if draw.regime != "smooth":  # where derivatives vanish but for eps
+        shape = (*shape[:-1], draw.choice((2, 1)))
     given = draw.integer(0, affine)
     parts = [draw.array(shape[-1:]) if i < given else None for i in range(affine)]
     return Call(draw.array(shape, MODERATE), *parts, eps=draw.choice((1e-5, 1e-2)))
@@ -175,7 +180,7 @@ register(
 
 def rope_args(draw: Draw) -> Call:
     T, D = draw.side(), 2 * draw.choice((1, 2, 3))
-    positions = draw.choice((None, draw.indices((T,), 0, 100)))
+    positions = draw.choice((None, draw.indices((T,), 0, 20)))
     x = draw.array((*draw.shape(0, 1), T, D))
     return Call(
         x, positions, base=draw.choice((10000.0, 100.0)), interleaved=draw.boolean()
@@ -201,7 +206,7 @@ register(
     ops.rope,
     args=rope_args,
     truth=rope,
-    bound=conditioned(8, of_largest=4),
+    bound=conditioned(32, of_largest=16),
     linear=True,
     fused=True,
     special=False,
@@ -315,8 +320,9 @@ def packed_args(draw: Draw) -> Call:
 
 def packed_attention(qkv: Any, mask: Any, n_head: int, n_kv_head: int, **options: Any) -> Any:
     B, T, width = qkv.shape
-    D = width // (n_head + 2 * n_kv_head)
-    heads = qkv.reshape(B, T, -1, D).transpose(0, 2, 1, 3)
+    parts = n_head + 2 * n_kv_head
+    D = width // parts
+    heads = qkv.reshape(B, T, parts, D).transpose(0, 2, 1, 3)
     q, k, v = np.split(heads, [n_head, n_head + n_kv_head], axis=1)
     return attention(q, k, v, mask, **options).transpose(0, 2, 1, 3).reshape(B, T, n_head * D)
 

@@ -17,7 +17,7 @@ from tinygen.testing.catalogue.fused import log_softmax
 from tinygen.testing.drawing import REAL, Call, Domain, Draw
 
 REDUCTIONS = ("mean", "sum", "none")
-ROUNDED = conditioned(16, of_largest=8)
+ROUNDED = conditioned(16, of_largest=8, absolute=8)
 PROBABILITY = Domain(0.05, 0.95, wide=(0.0, 1.0))
 LOGIT = Domain(-3.0, 3.0, wide=(-40.0, 40.0))
 
@@ -38,7 +38,8 @@ def unknown_reduction(f: Any) -> Bad:
 
 
 def cross_entropy_args(draw: Draw) -> Call:
-    lead, V = draw.shape(0, 2), draw.choice((2, 3, 5, 1))
+    lead, V = draw.shape(0, 2), draw.choice((2, 3, 5))
+    V = V if draw.regime == "smooth" else draw.choice((V, 1))
     soft = draw.boolean()
     ignored = None if soft else draw.choice((None, -100, 0))
     if soft:
@@ -85,7 +86,7 @@ register(
     ops.cross_entropy,
     args=cross_entropy_args,
     truth=cross_entropy,
-    bound=conditioned(32, of_largest=8),
+    bound=conditioned(32, of_largest=8, absolute=32),
     fused=True,
     special=False,
     bad=(
@@ -233,7 +234,7 @@ register(
 def categorical_args(draw: Draw) -> Call:
     shape = draw.shape(1)
     axis = draw.axis(shape)
-    shape = draw.filled(shape, axis)
+    shape = draw.competing(shape, axis)
     arrays = [draw.array(shape, LOGIT) for _ in range(draw.choice((1, 2)))]
     return Call(*arrays, axis=axis, reduction=draw.choice(REDUCTIONS))
 
@@ -248,7 +249,7 @@ register(
     ops.categorical_kl,
     args=categorical_args,
     truth=categorical_kl,
-    bound=conditioned(32, of_largest=32),
+    bound=conditioned(32, of_largest=32, absolute=32),
     fused=True,
     special=False,
     bad=(

@@ -179,7 +179,7 @@ register(
         draw.array(draw.shape(0, 2)),
         repetitions=draw.choice((2, (1, 3), (2, 1, 2), (0,), ())),
     ),
-    truth=np.tile,
+    truth=lambda x, repetitions: np.tile(x, repetitions),
     bad=(bad("a negative number", ShapeError, lambda: ops.tile(zeros(2), -1)),),
     **MOVES,
 )

@@ -8,7 +8,7 @@ import numpy as np
 
 from tinygen.errors import DtypeError, TinygenError
 from tinygen.tensor import Tensor
-from tinygen.testing.applying import applied, assert_same, cotangents, gradients
+from tinygen.testing.applying import Arrays, applied, assert_same, cotangents, gradients, rounding_of
 from tinygen.testing.bounds import Bound, as_tuple, outputs
 from tinygen.testing.catalogue import Op
 from tinygen.testing.compare import assert_close
@@ -61,24 +61,40 @@ def zero_size(op: Op, call: Call, rng: np.random.Generator) -> None:
 
 @law("smooth", exempt=takes_no_array)
 def layouts(op: Op, call: Call, rng: np.random.Generator) -> None:
-    """Strided, reversed, transposed, broadcast, misaligned and read-only arrays change nothing."""
+    """Strided, reversed, transposed, misaligned and read-only arrays change nothing."""
+    expected, bounds = _truth(op, call)
+    wanted: Arrays = ()
+    gs: Arrays = ()
+    floor = 0.0
+    if op.differentiable:
+        leaves, ys = applied(op, call)
+        gs = cotangents(ys, rng)
+        floor = rounding_of(gs, ys)
+        wanted = gradients(ys, leaves, gs)
     for name, layout in LAYOUTS.items():
-        plain = call
-        if layout is broadcast:  # the one that changes values
-            if op.kinks:
-                continue
-            plain = call.changed(lambda a: np.array(broadcast(a)))
-        laid = plain.changed(layout)
-        expected, bounds = _truth(op, plain)
+        laid = call.changed(layout)
         _compare(op, _applied(op, laid), expected, bounds, np.float64)
         if op.differentiable:
-            leaves, ys = applied(op, plain)
-            gs = cotangents(ys, rng)
-            wanted = gradients(ys, leaves, gs)
             leaves, ys = applied(op, laid)
             found = gradients(ys, leaves, [LAYOUTS["reversed"](g) for g in gs])
             for v, w in zip(found, wanted, strict=True):
-                assert_same(v, w, f"the gradient in layout {name!r}")
+                assert_same(v, w, f"the gradient in layout {name!r}", floor)
+
+
+@law("smooth", exempt=takes_no_array)
+def repeated_memory(op: Op, call: Call, rng: np.random.Generator) -> None:
+    """Arrays with stride 0, whose elements are one number in one place, are as good as copies."""
+    repeated = call.changed(broadcast)
+    copied = repeated.changed(np.array)
+    expected, bounds = _truth(op, copied)
+    _compare(op, _applied(op, repeated), expected, bounds, np.float64)
+    if op.differentiable:
+        leaves, ys = applied(op, copied)
+        gs = cotangents(ys, rng)
+        wanted = gradients(ys, leaves, gs)
+        leaves, ys = applied(op, repeated)
+        for v, w in zip(gradients(ys, leaves, gs), wanted, strict=True):
+            assert_same(v, w, "the gradient at repeated memory", rounding_of(gs, ys))
 
 
 @law(exempt=takes_no_array)
