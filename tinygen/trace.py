@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tinygen.backend import Array
+from tinygen.backend import Array, backend_of
 from tinygen.errors import DivergedError, GraphError
 
 active: Recorder | None = None
@@ -308,10 +308,10 @@ def _form(array: Array) -> str:
 
 
 def _finite(array: Any) -> bool:
-    """No NaN and no infinity; the sum is finite only then (or overflows, so look again)."""
+    """No NaN and no infinity; what has none to offer (integers, None) is finite."""
     if getattr(getattr(array, "dtype", None), "kind", "") != "f" or array.size == 0:
         return True
-    return bool((array - array == 0).all())
+    return bool(backend_of([array]).xp.isfinite(array).all())
 
 
 def _source_line() -> str:

@@ -1,8 +1,10 @@
-"""Attention on NumPy arrays: plain and tiled paths against a naive float64 reference."""
+"""Attention on NumPy arrays, however it is cut into tiles, against a naive float64 reference."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -60,10 +62,23 @@ def naive(q, k, v, g, *, causal, mask, scale, window):
     return out, dq, dk, dv
 
 
-def run(case: Case, plain_limit: int) -> tuple[np.ndarray, ...]:
+TILINGS = [(1, 1), (4, 1), (4, 200), (128, 1 << 16)]
+"""(queries of a tile, elements of a tile): from one query of one head to everything at once."""
+
+
+@contextmanager
+def tiling(queries: int, elements: int) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(attention, "TILE_QUERIES", queries)
+        patch.setattr(attention, "TILE", elements)
+        yield
+
+
+def run(case: Case, tiles: tuple[int, int]) -> tuple[np.ndarray, ...]:
     q, k, v, g, options = (case[name] for name in ("q", "k", "v", "g", "options"))
-    out, residual = attention_forward(q, k, v, **options, plain_limit=plain_limit)
-    return out, *attention_backward(g, q, k, v, out, residual, **options)
+    with tiling(*tiles):
+        out, lse = attention_forward(q, k, v, **options)
+        return out, *attention_backward(g, q, k, v, out, lse, **options)
 
 
 def assert_close(got: tuple[np.ndarray, ...], truth: tuple[np.ndarray, ...], size: float) -> None:
@@ -110,34 +125,33 @@ def cases(draw: st.DrawFn) -> Case:
     return {"q": q, "k": k, "v": v, "g": g, "options": options}
 
 
-@given(cases(), st.sampled_from([1, 2, 4, 128]), st.sampled_from([1, 300, 1 << 16]))
-def test_both_paths_are_the_naive_sum(case: Case, tile_queries: int, plain_tile: int) -> None:
+@given(cases())
+def test_every_tiling_is_the_naive_sum(case: Case) -> None:
     truth = naive(*(case[n] for n in ("q", "k", "v", "g")), **case["options"])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(attention, "TILE_QUERIES", tile_queries)
-        patch.setattr(attention, "PLAIN_TILE", plain_tile)
-        plain, tiled = run(case, 1 << 30), run(case, 0)
-    for got in (plain, tiled):
+    for tiles in TILINGS:
+        got = run(case, tiles)
         assert all(a.dtype == case["q"].dtype for a in got)
         assert_close(got, truth, size=1.0)
 
 
-@given(cases(), st.sampled_from([0, 1 << 30]), st.sampled_from([1e-3, 30.0, 300.0]))
-def test_large_scores_fall_back_to_the_maximum(case: Case, plain_limit: int, scale: float) -> None:
+@given(cases(), st.sampled_from(TILINGS), st.sampled_from([1e-3, 30.0, 300.0]))
+def test_large_scores_fall_back_to_the_maximum(
+    case: Case, tiles: tuple[int, int], scale: float
+) -> None:
     """Scores beyond the range of exp, positive and negative: same result, no warning."""
     case = {**case, "options": {**case["options"], "scale": scale * 10}}
     q, k, v, g = (case[n].astype(np.float64) for n in ("q", "k", "v", "g"))
     case.update(q=q, k=k, v=v, g=g)
     if case["options"]["mask"] is not None and case["options"]["mask"].dtype != bool:
         case["options"]["mask"] = case["options"]["mask"].astype(np.float64)
-    assert_close(run(case, plain_limit), naive(q, k, v, g, **case["options"]), size=1e3 * scale)
+    assert_close(run(case, tiles), naive(q, k, v, g, **case["options"]), size=1e3 * scale)
 
 
-@pytest.mark.parametrize("plain_limit", [0, 128])
+@pytest.mark.parametrize("tiles", [TILINGS[0], TILINGS[-1]])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("offset", [-200.0, 200.0])
 def test_one_row_far_below_the_others_stays_accurate(
-    plain_limit: int, dtype: type, offset: float
+    tiles: tuple[int, int], dtype: type, offset: float
 ) -> None:
     rng = np.random.default_rng(0)
     q, k, v, g = (rng.standard_normal((1, 2, 9, 4)).astype(dtype) for _ in range(4))
@@ -145,13 +159,13 @@ def test_one_row_far_below_the_others_stays_accurate(
     mask[3] = offset  # shifts every score of query 3: its probabilities do not change
     case = {"q": q, "k": k, "v": v, "g": g}
     options = {"causal": False, "scale": None, "window": None}
-    shifted = run({**case, "options": {**options, "mask": mask}}, plain_limit)
+    shifted = run({**case, "options": {**options, "mask": mask}}, tiles)
     truth = naive(q, k, v, g, **options, mask=None)
     assert_close(shifted, truth, size=30.0)  # an offset of 200 costs its digits in the scores
 
 
-@pytest.mark.parametrize("plain_limit", [0, 128])
-def test_rows_that_see_nothing_are_exactly_zero(plain_limit: int) -> None:
+@pytest.mark.parametrize("tiles", TILINGS)
+def test_rows_that_see_nothing_are_exactly_zero(tiles: tuple[int, int]) -> None:
     rng = np.random.default_rng(1)
     q, k, v, g = (rng.standard_normal((2, 2, 5, 3)) for _ in range(4))
     mask = np.ones((5, 5), bool)
@@ -159,7 +173,7 @@ def test_rows_that_see_nothing_are_exactly_zero(plain_limit: int) -> None:
     mask[:, 4] = False
     options = {"causal": False, "mask": mask, "scale": None, "window": None}
     case = {"q": q, "k": k, "v": v, "g": g, "options": options}
-    out, dq, dk, dv = run(case, plain_limit)
+    out, dq, dk, dv = run(case, tiles)
     assert (out[:, :, 2] == 0).all()
     assert (dq[:, :, 2] == 0).all()
     assert (dk[:, :, 4] == 0).all()
@@ -167,30 +181,30 @@ def test_rows_that_see_nothing_are_exactly_zero(plain_limit: int) -> None:
     assert all(np.isfinite(a).all() for a in (out, dq, dk, dv))
 
 
-@pytest.mark.parametrize("plain_limit", [0, 128])
+@pytest.mark.parametrize("tiles", TILINGS)
 @pytest.mark.parametrize(
     "shape", [(0, 2, 3, 4), (2, 2, 0, 4), (2, 2, 3, 0)], ids=["batch", "length", "width"]
 )
-def test_empty_arrays(plain_limit: int, shape: tuple[int, ...]) -> None:
+def test_empty_arrays(tiles: tuple[int, int], shape: tuple[int, ...]) -> None:
     q = np.zeros(shape, np.float32)
     options = {"causal": True, "mask": None, "scale": 1.0, "window": None}
     case = {"q": q, "k": q, "v": q, "g": q, "options": options}
-    assert all(a.shape == shape for a in run(case, plain_limit))
+    assert all(a.shape == shape for a in run(case, tiles))
 
 
-@pytest.mark.parametrize("plain_limit", [0, 128])
-def test_without_keys_every_output_is_zero(plain_limit: int) -> None:
+@pytest.mark.parametrize("tiles", TILINGS)
+def test_without_keys_every_output_is_zero(tiles: tuple[int, int]) -> None:
     q, k = np.ones((1, 2, 3, 4)), np.ones((1, 1, 0, 4))
     options = {"causal": False, "mask": None, "scale": None, "window": None}
-    out, dq, dk, _ = run({"q": q, "k": k, "v": k, "g": q, "options": options}, plain_limit)
+    out, dq, dk, _ = run({"q": q, "k": k, "v": k, "g": q, "options": options}, tiles)
     assert (out == 0).all()
     assert (dq == 0).all()
     assert dk.shape == k.shape
 
 
-@pytest.mark.parametrize("plain_limit", [0, 128])
+@pytest.mark.parametrize("tiles", TILINGS)
 @pytest.mark.parametrize("kv_heads", [1, 2, 4])
-def test_gradients_are_written_into_the_views_given(plain_limit: int, kv_heads: int) -> None:
+def test_gradients_are_written_into_the_views_given(tiles: tuple[int, int], kv_heads: int) -> None:
     rng = np.random.default_rng(2)
     B, T, H, D = 3, 6, 4, 2
 
@@ -204,29 +218,33 @@ def test_gradients_are_written_into_the_views_given(plain_limit: int, kv_heads: 
     dq, dk, dv = heads(dpacked)
     out = merged.transpose(0, 2, 1, 3)
     g = rng.standard_normal(out.shape)
-    given_out, residual = attention_forward(q, k, v, causal=True, out=out, plain_limit=plain_limit)
-    assert given_out is out
-    got = attention_backward(g, q, k, v, out, residual, causal=True, dq=dq, dk=dk, dv=dv)
+    with tiling(*tiles):
+        same, lse = attention_forward(q, k, v, causal=True, out=out)
+        got = attention_backward(g, q, k, v, out, lse, causal=True, dq=dq, dk=dk, dv=dv)
+    assert same is out
     assert all(a is b for a, b in zip(got, (dq, dk, dv), strict=True))
     truth = naive(q, k, v, g, causal=True, mask=None, scale=None, window=None)
     assert_close((merged.transpose(0, 2, 1, 3), *heads(dpacked)), truth, size=1.0)
 
 
-def test_a_later_key_never_reaches_an_earlier_output() -> None:
-    """Not even as NaN: the causal half beyond the diagonal is not computed or is -inf."""
+@pytest.mark.parametrize("tiles", TILINGS)
+def test_a_later_key_never_reaches_an_earlier_output(tiles: tuple[int, int]) -> None:
     rng = np.random.default_rng(3)
     q, k, v = (rng.standard_normal((1, 1, 12, 4)) for _ in range(3))
-    for plain_limit in (0, 128):
-        before, _ = attention_forward(q, k, v, causal=True, plain_limit=plain_limit)
-        changed = k.copy()
-        changed[:, :, 8:] *= 3
-        after, _ = attention_forward(q, changed, v, causal=True, plain_limit=plain_limit)
-        assert (before[:, :, :8] == after[:, :, :8]).all()
+    changed = k.copy()
+    changed[:, :, 8:] *= 3
+    with tiling(*tiles):
+        before, _ = attention_forward(q, k, v, causal=True)
+        after, _ = attention_forward(q, changed, v, causal=True)
+    assert (before[:, :, :8] == after[:, :, :8]).all()
+    assert (before[:, :, 8:] != after[:, :, 8:]).any()
 
 
-@pytest.mark.parametrize("plain_limit", [0, 128])
-def test_uniform_attention_is_the_exact_mean_of_integers(plain_limit: int) -> None:
+@pytest.mark.parametrize("tiles", TILINGS)
+def test_uniform_attention_is_the_exact_mean_of_integers(tiles: tuple[int, int]) -> None:
     v = np.arange(32.0, dtype=np.float32).reshape(1, 1, 8, 4) * 8
     zero = np.zeros_like(v)
-    out, _ = attention_forward(zero, zero, v, plain_limit=plain_limit)
+    with tiling(*tiles):
+        out, lse = attention_forward(zero, zero, v)
     assert (out == v.mean(axis=2, keepdims=True)).all()
+    assert np.allclose(lse, math.log(8), rtol=1e-6)

@@ -179,7 +179,6 @@ def test_data_lists_what_train_takes(tinygen: Command) -> None:
     rows = {row["name"]: row for row in json.loads(done(tinygen("data", "list", "--json")))}
     assert {"docs", "stdlib", "tinyshakespeare"} <= rows.keys()
     assert rows["docs"]["bytes"] > 100_000
-    assert "tinyshakespeare" in done(tinygen("data", "list"))
 
 
 def test_doctor_tells_the_environment(tinygen: Command) -> None:
@@ -214,7 +213,7 @@ def test_a_demo_without_time_to_learn_says_so(tinygen: Command, tmp_path: Path) 
 def test_a_killed_gpt_with_dropout_resumes_to_the_same_bits(
     tinygen: Command, tiny: list[str], tmp_path: Path
 ) -> None:
-    options = [*tiny, "--model.dropout", "0.2", "--steps", "300"]
+    options = [*tiny, "--model.dropout", "0.2", "--steps", "120"]
     arguments = ["train", "gpt", "--data", "text.txt", *options, "--out"]
     done(tinygen(*arguments, "straight"))
     process = subprocess.Popen(
@@ -224,10 +223,10 @@ def test_a_killed_gpt_with_dropout_resumes_to_the_same_bits(
         stderr=subprocess.DEVNULL,
     )
     log = tmp_path / "killed" / "metrics.jsonl"
-    while not (log.exists() and len(read_metrics(log)) >= 40):
+    while not (log.exists() and len(read_metrics(log)) >= 20):
         assert process.poll() is None
     process.kill()
     process.wait()
-    assert len(trace(tmp_path / "killed")) < 300
+    assert len(trace(tmp_path / "killed")) < 120
     done(tinygen("train", "--resume", "killed"))
     assert trace(tmp_path / "killed") == trace(tmp_path / "straight")

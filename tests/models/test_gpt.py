@@ -198,7 +198,18 @@ def test_a_block_may_be_recomputed_in_the_backward_pass():
         assert np.allclose(a, b, rtol=1e-12, atol=1e-15)
 
 
-GOLDEN = [0.0] * 10
+GOLDEN = [
+    2.413702,
+    2.340483,
+    2.292285,
+    2.233965,
+    2.165827,
+    2.098586,
+    2.026888,
+    1.960248,
+    1.895622,
+    1.834512,
+]
 """Losses of ten steps, equal to PyTorch's on the same model (tests/oracle/test_torch_gpt.py)."""
 
 
@@ -214,7 +225,7 @@ def test_ten_steps_of_training_follow_the_golden_curve():
         optim.clip_grad_norm(model.parameters(), 1.0)
         optimizer.step()
         losses.append(loss.item())
-    assert losses == pytest.approx(GOLDEN, rel=1e-9)
+    assert losses == pytest.approx(GOLDEN, rel=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -178,6 +178,25 @@ def test_a_block_is_two_residual_branches():
     assert block.mlp.up.weight.shape == (12, 8)
 
 
+def test_a_block_shows_its_settings():
+    block = nn.TransformerBlock(8, 4, n_kv_head=2, causal=True, dropout=0.1, rng=generator())
+    expected = """
+TransformerBlock()                                           800
+  norm1: LayerNorm(8)                                           16
+  attn: MultiHeadAttention(n_head=4, n_kv_head=2, causal)      216
+    qkv: Linear(8 -> 16)                                       144
+    out: Linear(8 -> 8)                                         72
+  norm2: LayerNorm(8)                                           16
+  mlp: MLP()                                                   552
+    up: Linear(8 -> 32, activation='gelu')                     288
+    down: Linear(32 -> 8)                                      264
+  dropout.0: Dropout(p=0.1)
+  dropout.1: Dropout(p=0.1)
+"""
+    assert repr(block).split() == expected.split()
+    assert repr(nn.RMSNorm(3)).split() == ["RMSNorm(3)", "3"]
+
+
 @pytest.mark.parametrize(
     "make",
     [

@@ -60,6 +60,8 @@ def test_names_are_paths_in_the_order_of_the_source_and_tied_ones_come_once():
         "pair.0",
         "pair.1",
     ]
+    assert net.children()[0] is net.table
+    assert net.buffers() == [net.count]
     assert len(net.modules()) == 6  # itself and five; pair.1 is layers.0
     assert net.n_parameters == sum(p.size for p in net.parameters())
 

@@ -31,6 +31,11 @@ def test_one_step_moves_by_an_orthogonal_matrix_of_the_stated_scale(shape):
     p = nn.Parameter(generator().normal(shape, "float64"))
     before = p.data.copy()
     optimizer = optim.Muon([p], lr=0.5, weight_decay=0.25)
+    assert optimizer.state_dict().keys() == {"groups", "parameters"}
+    optimizer.zero_grad()
+    optimizer.step()
+    assert np.array_equal(p.data, before)
+    optimizer.load_state_dict(optimizer.state_dict())
     p.grad = tg.Tensor(generator(1).normal(shape, "float64"))
     optimizer.step()
     rows, columns = shape[0], p.size // shape[0]

@@ -146,7 +146,7 @@ def test_the_size_of_a_block_does_not_change_the_result(block, monkeypatch):
     assert np.allclose(trained(), whole, rtol=1e-14, atol=0)
 
 
-def test_gradients_are_read_only_to_the_step(make):
+def test_gradients_are_read_only_to_the_step_and_forgotten_by_zero_grad(make):
     params = parameters()
     optimizer = make(params)
     give_gradients(params, generator())
@@ -155,6 +155,8 @@ def test_gradients_are_read_only_to_the_step(make):
         p.grad.data.flags.writeable = False
     optimizer.step()
     assert all(np.array_equal(p.grad.data, b) for p, b in zip(params, before, strict=True))
+    optimizer.zero_grad()
+    assert all(p.grad is None for p in params)
 
 
 def test_groups_have_settings_of_their_own():

@@ -18,7 +18,7 @@ CASES = {
     "SGD momentum": {"momentum": 0.9, "weight_decay": 0.1},
     "SGD nesterov": {"momentum": 0.9, "nesterov": True},
     "Adam": {},
-    "Adam weight decay": {"weight_decay": 0.1, "betas": (0.8, 0.95)},
+    "Adam weight decay": {"weight_decay": 0.1, "betas": (0.8, 0.99)},
     "AdamW": {},
     "AdamW weight decay": {"weight_decay": 0.3, "eps": 1e-4},
 }

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from tinygen import files
+from tinygen import checkpoint, files
 from tinygen.checkpoint import load_state, load_tensors, save_state, save_tensors
 from tinygen.errors import CheckpointError, OutputError, UnavailableError
 
@@ -178,6 +178,18 @@ def test_without_safetensors_the_cure_is_named(
     monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
     with pytest.raises(UnavailableError, match="pip install safetensors"):
         save_tensors(tmp_path / "t.safetensors", {})
+
+
+def test_a_checkpoint_of_another_format_or_kind_says_so(tmp_path: Path) -> None:
+    folder = tmp_path / "step"
+    save_state(folder, STATE)
+    sealed = json.loads((folder / "state.json").read_text())
+    del sealed["sha256"]
+    (folder / "state.json").write_bytes(checkpoint._seal({**sealed, "format": 2}))
+    with pytest.raises(CheckpointError, match="has checkpoint format 2, and this tinygen reads"):
+        load_state(folder)
+    with pytest.raises(CheckpointError, match="cannot read"):
+        load_tensors(folder)
 
 
 def test_keys_that_could_not_come_back_are_refused(tmp_path: Path) -> None:

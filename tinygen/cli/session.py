@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tinygen.backend import tune_allocator
+from tinygen.backend.threads import blas_threads
 from tinygen.checkpoint import State
 from tinygen.errors import DivergedError, InputError
 from tinygen.recipes import Family
@@ -40,7 +41,8 @@ _ALWAYS_TOLD = ("data.source", "training.steps", "training.seed")
 def within_budget(family: Family, config: Any, seconds: float) -> Any:
     """`config` with as many steps as fit in `seconds`, found by timing the first ones."""
     tune_allocator()
-    steps = steps_within(seconds, family.build(config), eval_every=config.training.eval_every)
+    with blas_threads(config.training.threads):
+        steps = steps_within(seconds, family.build(config), eval_every=config.training.eval_every)
     note(f"{seconds:.0f} seconds are enough for {steps} steps on this machine")
     return replace(config, training=replace(config.training, steps=steps))
 
@@ -62,7 +64,7 @@ def train_run(
     """Train to the end, or to a signal. With `debug`, a divergence is traced to its first op."""
     progress = progress_for(config.training.steps)
     try:
-        with stop_requests() as stop_requested:
+        with blas_threads(config.training.threads), stop_requests() as stop_requested:
             return train(
                 recipe, config.training, run, progress=progress, stop_requested=stop_requested
             )

@@ -1,7 +1,8 @@
 """Activation functions and the error function.
 
-Each is written so that values *and* gradients are finite and quiet for every finite input, keep
-their relative accuracy in tails that vanish, and pass NaN on.
+Each is written so that values *and* gradients are finite and quiet up to |x| = 1e9 at least, keep
+their relative accuracy in tails that vanish (tanh, erf and their like: absolute accuracy near their
+limits), and pass NaN on.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 from tinygen import ops
 from tinygen.backend import Array
 from tinygen.errors import UsageError
-from tinygen.function import Function, Value
+from tinygen.function import Function, FusedFunction, Value
 from tinygen.ops.checks import same_float_dtype
 
 __all__ = [
@@ -68,7 +69,11 @@ class Sigmoid(Function):
     """y = 1 / (1 + e^-x);  dx = g y sigmoid(-x), where 1 - y would be rounded away."""
 
     def forward(self, x: Array) -> Array:
-        y = _sigmoid(self.xp, x)
+        """As 1 / (1 + e^-x) above 0 and e^x / (1 + e^x) below: the exponential never overflows."""
+        e = self.xp.exp(-self.xp.abs(x))
+        y = self.xp.maximum(e, x >= 0)
+        e += 1
+        y /= e
         self.save(x=x, y=y)
         return y
 
@@ -116,7 +121,7 @@ class LeakyReLU(Function):
     def forward(self, x: Array, *, slope: float) -> Array:
         self.save(x=x)
         outer = self.xp.maximum if slope <= 1 else self.xp.minimum
-        return outer(x, slope * x)
+        return outer(x, slope * x if slope else 0)  # 0 * inf would be NaN
 
     def backward(self, g: Value) -> Value:
         above = self.saved.x > 0
@@ -124,51 +129,43 @@ class LeakyReLU(Function):
         return ops.where(above, g, 0) + self.params["slope"] * ops.where(below, g, 0)
 
 
-class SiLU(Function):
+class SiLU(FusedFunction):
     """y = x s, s = sigmoid(x);  dx = g s (1 + x (1 - s)) (Elfwing et al. 2017, eq. 5)."""
 
-    def forward(self, x: Array) -> Array:
-        self.save(x=x)
-        return x * _sigmoid(self.xp, x)
-
-    def backward(self, g: Value) -> Value:
-        x = self.saved.x
-        s = sigmoid(x)
-        return g * s * (1 + x * (1 - s))
-
-
-class GELU(Function):
-    """y = x P(x), P(x) = erfc(-x / sqrt 2) / 2 the normal distribution function;
-    dx = g (P(x) + x p(x)), p the normal density (Hendrycks and Gimpel 2016, section 2)."""
+    @staticmethod
+    def reference(x: Value) -> Value:
+        return x * ops.sigmoid(x)
 
     def forward(self, x: Array) -> Array:
-        self.save(x=x)
-        return 0.5 * x * self.backend.erfc(-x * math.sqrt(0.5))
+        y, slope = self.backend.silu_forward(x, with_derivative=bool(self.needs))
+        self.save(slope=slope)
+        return y
 
-    def backward(self, g: Value) -> Value:
-        x = self.saved.x
-        below = 0.5 * erfc(-x * math.sqrt(0.5))
-        density = ops.exp(-0.5 * ops.square(x)) * (1 / math.sqrt(2 * math.pi))
-        return g * (below + x * density)
+    def backward(self, g: Array) -> Array:
+        return g * self.saved.slope
 
 
-class TanhGELU(Function):
-    """y = x s, s = (1 + tanh u) / 2 = sigmoid(2u), u = sqrt(2/pi) (x + c x^3), c = 0.044715;
-    dx = g s (1 + 2 x (1 - s) u')  (Hendrycks and Gimpel 2016, section 2)."""
+class GELU(FusedFunction):
+    """y = x P(x), P the normal distribution function;  dx = g (P(x) + x P'(x)) (Hendrycks and
+    Gimpel 2016, section 2).
 
-    SCALE = 2 * math.sqrt(2 / math.pi)
-    CUBIC = 0.044715
+    P(x) = erfc(-x / sqrt 2) / 2 or, approximately, (1 + tanh u) / 2 = sigmoid(2u) with
+    u = sqrt(2/pi) (x + 0.044715 x^3): forms that keep their accuracy where P vanishes.
+    """
 
-    def forward(self, x: Array) -> Array:
-        self.save(x=x)
-        return x * _sigmoid(self.xp, self.SCALE * x * (1 + self.CUBIC * x * x))
+    @staticmethod
+    def reference(x: Value, *, approximate: str) -> Value:
+        if approximate == "tanh":
+            return x * ops.sigmoid(math.sqrt(8 / math.pi) * x * (1 + 0.044715 * x * x))
+        return 0.5 * x * ops.erfc(-x * math.sqrt(0.5))
 
-    def backward(self, g: Value) -> Value:
-        x = self.saved.x
-        square = x * x
-        s = sigmoid(self.SCALE * x * (1 + self.CUBIC * square))
-        slope = self.SCALE * (1 + 3 * self.CUBIC * square)
-        return g * s * (1 + x * (1 - s) * slope)
+    def forward(self, x: Array, *, approximate: str) -> Array:
+        y, slope = self.backend.gelu_forward(x, approximate, with_derivative=bool(self.needs))
+        self.save(slope=slope)
+        return y
+
+    def backward(self, g: Array) -> Array:
+        return g * self.saved.slope
 
 
 def tanh(x: Value) -> Any:
@@ -219,7 +216,8 @@ def leaky_relu(x: Value, negative_slope: float = 0.01) -> Any:
 
 
 def silu(x: Value) -> Any:
-    """x sigmoid(x), elementwise; also known as swish."""
+    """x sigmoid(x), elementwise, also known as swish; x float."""
+    same_float_dtype("silu", x=x)
     return SiLU.apply(x)
 
 
@@ -231,10 +229,4 @@ def gelu(x: Value, approximate: str = "none") -> Any:
     if approximate not in ("none", "tanh"):
         raise UsageError(f'gelu: approximate is "none" or "tanh", not {approximate!r}.')
     same_float_dtype("gelu", x=x)
-    return GELU.apply(x) if approximate == "none" else TanhGELU.apply(x)
-
-
-def _sigmoid(xp: Any, x: Array) -> Array:
-    """1 / (1 + e^-x) where x >= 0, e^x / (1 + e^x) below: the exponential never overflows."""
-    e = xp.exp(-xp.abs(x))
-    return xp.maximum(e, x >= 0) / (1 + e)
+    return GELU.apply(x, approximate=approximate)

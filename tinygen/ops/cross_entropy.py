@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -125,7 +126,9 @@ def cross_entropy(
     if reduction == "none":
         return ops.reshape(losses, lead)
     total = ops.sum(losses)
-    return total if reduction == "sum" else total * (1 / counted if counted else float("nan"))
+    if reduction == "sum":
+        return total
+    return ops.multiply(total, 1 / counted if counted else math.nan)
 
 
 def _soft(

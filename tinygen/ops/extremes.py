@@ -32,8 +32,7 @@ class Max(Extreme):
     """y = max x;  dx = g / ties where x = y, else 0."""
 
     def forward(self, x: Array, *, axis: Axis, keepdims: bool) -> Array:
-        self.axes = self.fold(x, axis)
-        y = self.xp.maximum.reduce(x, axis=self.axes, keepdims=keepdims)
+        y = self.xp.maximum.reduce(x, axis=self.fold(x, axis), keepdims=keepdims)
         self.save(x=x, y=y)
         return y
 
@@ -42,8 +41,7 @@ class Min(Extreme):
     """y = min x;  dx = g / ties where x = y, else 0."""
 
     def forward(self, x: Array, *, axis: Axis, keepdims: bool) -> Array:
-        self.axes = self.fold(x, axis)
-        y = self.xp.minimum.reduce(x, axis=self.axes, keepdims=keepdims)
+        y = self.xp.minimum.reduce(x, axis=self.fold(x, axis), keepdims=keepdims)
         self.save(x=x, y=y)
         return y
 

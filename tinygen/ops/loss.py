@@ -60,7 +60,7 @@ def huber_loss(x: Value, target: Value, *, delta: float = 1.0, reduction: str = 
         raise UsageError(f"huber_loss: delta is {delta}; it must be positive.")
     d = x - target
     near = ops.clip(d, -delta, delta)  # both branches in one: near (d - near / 2)
-    return _reduced(near * (d - 0.5 * near), reduction)
+    return _reduced(ops.multiply(near, d - 0.5 * near), reduction)
 
 
 def bce_with_logits(logits: Value, targets: Value, *, reduction: str = "mean") -> Any:
@@ -84,9 +84,9 @@ def gaussian_kl(
     _check("gaussian_kl", reduction, mu=mu, logvar=logvar, mu2=mu2, logvar2=logvar2)
     d = mu if mu2 is None else mu - mu2
     if logvar2 is None:  # expm1 keeps the small KL of a nearly standard normal exact
-        return _reduced(0.5 * (ops.expm1(logvar) - logvar + d * d), reduction)
+        return _reduced(ops.multiply(ops.expm1(logvar) - logvar + d * d, 0.5), reduction)
     ratio = logvar - logvar2
-    kl = 0.5 * (ops.expm1(ratio) - ratio + d * d * ops.exp(-logvar2))
+    kl = ops.multiply(ops.expm1(ratio) - ratio + d * d * ops.exp(-logvar2), 0.5)
     return _reduced(kl, reduction)
 
 

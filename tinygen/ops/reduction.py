@@ -26,9 +26,9 @@ class Reduction(Function):
     """An op that folds some axes of x; it knows how to lay a result over the elements again."""
 
     def fold(self, x: Array, axis: Axis) -> tuple[int, ...]:
-        """The axes to fold, from the front. Afterwards `self.count` elements make one result."""
+        """The axes to fold, from the front. `self.count` elements will make one result."""
         self.shape = x.shape
-        axes = axes_from_front(type(self).__name__.lower(), axis, x.ndim)
+        self.axes = axes = axes_from_front(type(self).__name__.lower(), axis, x.ndim)
         self.unfolded = tuple([1 if i in axes else n for i, n in enumerate(x.shape)])
         self.count = math.prod([x.shape[i] for i in axes])
         return axes
@@ -87,7 +87,6 @@ class Var(Reduction):
 
     def forward(self, x: Array, *, axis: Axis, keepdims: bool, correction: float) -> Array:
         axes = self.fold(x, axis)
-        self.axes = axes
         freedom = self.count - correction
         self.freedom = freedom if freedom > 0 else math.nan
         self.save(x=x)

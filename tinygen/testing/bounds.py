@@ -83,6 +83,10 @@ def sums(counting: Truth | None = None) -> Rule:
     return rule
 
 
+def _largest(x: Array) -> float:
+    return float(np.abs(x[np.isfinite(x)]).max(initial=0.0))
+
+
 _RELATIVE_STEP = 2.0**-26
 _DRAWS = 8
 
@@ -108,8 +112,7 @@ def conditioned(
                     move = np.nan_to_num(np.abs(y - centre[i]) / _RELATIVE_STEP)
                     moves[i] = np.maximum(moves[i], move)
 
-        largest = max((float(np.abs(call.arrays[i]).max(initial=0)) for i in call.floats), default=0)
-        fixed = absolute + (of_inputs * largest if of_inputs else 0.0)
+        fixed = absolute + of_inputs * max(_largest(call.arrays[i]) for i in call.floats)
 
         def bound_of(c: Array) -> Bound:
             def bound(u: float, y: Array) -> Array:

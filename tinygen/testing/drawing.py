@@ -29,7 +29,7 @@ Regime = Literal["smooth", "integers", "ties", "wide", "special"]
 T = TypeVar("T")
 
 SIDES = (2, 3, 1, 5, 4, 7, 11)
-SPECIALS = (math.nan, math.inf, -math.inf, 0.0, -0.0, 1e-40, -1e-40, 3e38, -3e38, 1.0)
+SPECIALS = (math.nan, math.inf, -math.inf, 0.0, -0.0, 1e-40, -1e-40, 1e36, -1e36, 1.0)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ class TrainingSettings(Settings):
     log_every: int = setting(10, "steps between lines of metrics.jsonl", least=1)
     seed: int = setting(0, "of every random stream", least=0, most=2**64 - 1)
     device: str = setting("cpu", "where arrays live")
+    threads: int = setting(1, "threads of a matrix product", least=1)
 
 
 @dataclass(frozen=True)

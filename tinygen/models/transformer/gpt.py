@@ -116,7 +116,7 @@ class GPT(nn.Module):
         start = cache[0].length if cache else 0
         self._require_tokens(tokens, start)
         stop = start + tokens.shape[1]
-        positions = self.position_embedding.weight
+        positions: Tensor = self.position_embedding.weight
         if (start, stop) != (0, self.config.block_size):
             positions = positions[start:stop]
         x = self.dropout(self.token_embedding(tokens) + positions)  # (B, T, C) + (T, C)

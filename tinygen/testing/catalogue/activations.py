@@ -12,11 +12,14 @@ from tinygen.errors import DtypeError, UsageError
 from tinygen.testing.bounds import conditioned, each, ulp
 from tinygen.testing.catalogue import register
 from tinygen.testing.catalogue.argument import bad, on_float64, one, zeros
-from tinygen.testing.drawing import NONZERO, Call, Draw
+from tinygen.testing.drawing import NONZERO, Call, Domain, Draw
 
 LIBRARY = each(ulp(8))
 COMPOSED = conditioned(8)
 """A few roundings, each of them seen through the condition of what follows."""
+
+ABOVE_SUBNORMAL = Domain(-3.0, 3.0, wide=(-80.0, 2.0**20))
+"""Where e^x is a normal float32, which keeps all its digits."""
 
 
 def normal_distribution(x: Any) -> Any:
@@ -60,16 +63,16 @@ def leaky_args(draw: Draw) -> Call:
 register(
     ops.leaky_relu,
     args=leaky_args,
-    truth=lambda x, slope: np.where(x > 0, x, slope * x),
+    truth=lambda x, slope: np.where(x > 0, x, slope * x) if slope else np.maximum(x, 0),
     bound=each(ulp(2)),
     kinks=True,
     bad=(bad("an infinite slope", UsageError, lambda: ops.leaky_relu(zeros(2), math.inf)),),
 )
-register(ops.silu, args=one(), truth=lambda x: x * sigmoid(x), bound=COMPOSED)
+register(ops.silu, args=one(ABOVE_SUBNORMAL), truth=lambda x: x * sigmoid(x), bound=COMPOSED)
 register(
     ops.gelu,
     args=lambda draw: Call(
-        draw.array(draw.shape()), approximate=draw.choice(("none", "tanh"))
+        draw.array(draw.shape(), Domain(-3.0, 3.0, wide=(-12.0, 2.0**20))), approximate=draw.choice(("none", "tanh"))
     ),
     truth=gelu,
     bound=conditioned(16),

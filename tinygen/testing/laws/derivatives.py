@@ -87,8 +87,9 @@ def adjoint(op: Op, call: Call, rng: np.random.Generator) -> None:
         assert_close(c, 2 * a.data - 3 * b.data, lambda u, y, s=scale: s, what="f(2 x - 3 y)")
     gs = tuple(rng.integers(-3, 4, y.shape).astype(np.float64) for y in fx)
     left = _product(gs, [y.data for y in fx])
-    right = _product(gradients(fx, leaves, gs), xs)
-    size = _product([np.abs(g) for g in gs], [np.abs(y.data) for y in fx])
+    grads = gradients(fx, leaves, gs)
+    right = _product(grads, xs)
+    size = _product([np.abs(v) for v in grads], [np.abs(x) for x in xs])
     if not abs(left - right) <= slack * size:
         raise LawError(f"<g, f(x)> = {left}, but <vjp(g), x> = {right}.")
 

@@ -1,0 +1,19 @@
+"""How many threads BLAS uses: a choice of the run, since it decides speed and the last bits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def blas_threads(count: int) -> Iterator[None]:
+    """Inside, matrix products use `count` threads.
+
+    One is the right number for products that take microseconds: their threads wait for each other
+    by spinning, and on a busy machine that costs up to ten times the work itself.
+    """
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=count, user_api="blas"):
+        yield
