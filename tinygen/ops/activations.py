@@ -186,17 +186,20 @@ def erfc(x: Value) -> Any:
 
 
 def sigmoid(x: Value) -> Any:
-    """1 / (1 + e^-x), elementwise; e^x to full relative accuracy far below 0."""
+    """1 / (1 + e^-x), elementwise; e^x to full relative accuracy far below 0; x float."""
+    same_float_dtype("sigmoid", x=x)
     return Sigmoid.apply(x)
 
 
 def log_sigmoid(x: Value) -> Any:
-    """log(sigmoid(x)), elementwise; x itself far below 0, -e^-x far above."""
+    """log(sigmoid(x)), elementwise; x itself far below 0, -e^-x far above; x float."""
+    same_float_dtype("log_sigmoid", x=x)
     return LogSigmoid.apply(x)
 
 
 def softplus(x: Value) -> Any:
-    """log(1 + e^x), elementwise; x itself far above 0, e^x far below."""
+    """log(1 + e^x), elementwise; x itself far above 0, e^x far below; x float."""
+    same_float_dtype("softplus", x=x)
     return Softplus.apply(x)
 
 
@@ -210,7 +213,7 @@ def leaky_relu(x: Value, negative_slope: float = 0.01) -> Any:
 
     `negative_slope` is a finite Python number.
     """
-    if not math.isfinite(negative_slope):
+    if not isinstance(negative_slope, (int, float)) or not math.isfinite(negative_slope):
         raise UsageError(f"leaky_relu: negative_slope is {negative_slope}; give a finite number.")
     return LeakyReLU.apply(x, slope=negative_slope)
 

@@ -50,6 +50,12 @@ def copy(x: Value) -> Any:
     return Clone.apply(x)
 
 
+def as_floats(x: Value) -> Value:
+    """x, or its float64 copy if it holds integers or booleans: means and norms of those are real."""
+    kind = getattr(getattr(x, "dtype", None), "kind", "f")
+    return astype(x, "float64") if kind in "biu" else x
+
+
 def real_dtype(op: str, dtype: Any) -> Any:
     """`dtype` as a dtype object; booleans, integers and real floats are what tinygen computes in.
 

@@ -56,12 +56,13 @@ def full(
 ) -> Tensor:
     """A Tensor of `fill_value`, a Python number: int64 for an int, bool for a bool, else float32.
 
-    A value that `dtype` cannot hold is an `OutOfRangeError`.
+    An integer `dtype` takes no fraction, inf or NaN (`DtypeError`) and nothing beyond its range
+    (`OutOfRangeError`).
     """
-    with _explained("full"):
-        dtype = real_dtype("full", default_dtype(fill_value) if dtype is None else dtype)
-        array = backend_named(device).xp.full(shape, fill_value, dtype)
-    return Tensor(array, requires_grad)
+    dtype = real_dtype("full", default_dtype(fill_value) if dtype is None else dtype)
+    return Tensor(
+        _filled("full", backend_named(device).xp, shape, fill_value, dtype), requires_grad
+    )
 
 
 def arange(
@@ -75,15 +76,20 @@ def arange(
 ) -> Tensor:
     """start, start + step, ... below (for a negative step: above) `stop`; one number is the stop.
 
-    int64 if all numbers are integers, else float32, rounded from a float64 range.
+    int64 if all numbers are integers, else float32, rounded from a float64 range. An integer
+    `dtype` that cannot hold every number is a `DtypeError`.
     """
     if stop is None:
         start, stop = 0, start
     if step == 0:
         raise UsageError(f"arange: the step from {start} to {stop} is 0; give one that moves.")
     with _explained("arange"):
-        dtype = real_dtype("arange", default_dtype(start, stop, step) if dtype is None else dtype)
-        array = backend_named(device).xp.arange(start, stop, step).astype(dtype)
+        default = default_dtype(start, stop, step)
+        dtype = real_dtype("arange", default if dtype is None else dtype)
+        numbers = backend_named(device).xp.arange(start, stop, step)
+        array = numbers.astype(dtype)
+    if dtype.kind != "f" and (array != numbers).any():
+        raise DtypeError(f"arange: {dtype} cannot hold the numbers from {start} to {stop}.")
     return Tensor(array, requires_grad)
 
 
@@ -97,9 +103,14 @@ def linspace(
     device: str = "cpu",
     requires_grad: bool = False,
 ) -> Tensor:
-    """`num` evenly spaced numbers from `start` to `stop`, which is left out unless `endpoint`."""
+    """`num` evenly spaced numbers from `start` to `stop`, which is left out unless `endpoint`.
+
+    `dtype` is a float.
+    """
     with _explained("linspace"):
         dtype = real_dtype("linspace", _or_float32(dtype))
+        if dtype.kind != "f":
+            raise DtypeError(f"linspace: the numbers between are fractions, which {dtype} is not.")
         array = backend_named(device).xp.linspace(start, stop, num, endpoint).astype(dtype)
     return Tensor(array, requires_grad)
 
@@ -135,8 +146,7 @@ def full_like(x: Value, fill_value: float, dtype: Any = None) -> Any:
     array = x.data if isinstance(x, Tensor) else raw(x)
     xp = backend_of([array]).xp
     dtype = array.dtype if dtype is None else real_dtype("full_like", dtype)
-    with _explained("full_like"):
-        y = xp.full(array.shape, fill_value, dtype)
+    y = _filled("full_like", xp, array.shape, fill_value, dtype)
     return Tensor(y) if isinstance(x, Tensor) else y
 
 
@@ -147,6 +157,14 @@ def default_dtype(*numbers: float) -> Any:
             raise DtypeError(f"{number!r} is not a Python number; give an int, float or bool.")
     common: Array = backend_named("cpu").xp.result_type(*numbers)
     return "float32" if common.kind == "f" else common
+
+
+def _filled(op: str, xp: Any, shape: Shape, value: float, dtype: Any) -> Array:
+    default_dtype(value)  # refuses what is not a number
+    if dtype.kind in "iu" and isinstance(value, float) and not value.is_integer():
+        raise DtypeError(f"{op}: {dtype} cannot hold {value}; give an integer or a float dtype.")
+    with _explained(op):
+        return xp.full(shape, value, dtype)
 
 
 def _or_float32(dtype: Any) -> Any:

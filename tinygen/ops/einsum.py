@@ -19,7 +19,7 @@ from typing import Any
 
 from tinygen import ops
 from tinygen.errors import DtypeError, ShapeError
-from tinygen.function import Value
+from tinygen.function import Value, promote
 from tinygen.ops.indexing import require_array
 from tinygen.ops.linalg import diagonal, matmul
 from tinygen.ops.shape import permute_dims, reshape, squeeze
@@ -47,6 +47,8 @@ def einsum(subscripts: str, *operands: Value) -> Any:
         require_array("einsum", x)
     inputs, result = _parsed(subscripts, tuple([len(x.shape) for x in operands]))
     sizes = _sizes(subscripts, inputs, operands)
+    if len({x.dtype for x in operands}) > 1:  # before any sum is taken
+        operands = promote(*operands)
     terms = [
         _diagonals(*_without_unit_axes(x, labels, sizes))
         for x, labels in zip(operands, inputs, strict=True)

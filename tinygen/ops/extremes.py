@@ -12,6 +12,7 @@ from typing import Any
 from tinygen import ops
 from tinygen.backend import Array
 from tinygen.function import Function, Value
+from tinygen.ops.casting import as_floats
 from tinygen.ops.reduction import Axis, Reduction
 
 __all__ = ["all", "any", "argmax", "argmin", "logsumexp", "max", "min"]
@@ -115,8 +116,11 @@ def min(x: Value, axis: Axis = None, keepdims: bool = False) -> Any:
 
 
 def logsumexp(x: Value, axis: Axis = None, keepdims: bool = False) -> Any:
-    """log(sum(e^x)) over `axis`, without overflow; -inf, with gradient 0, if every x is -inf."""
-    return LogSumExp.apply(x, axis=axis, keepdims=keepdims)
+    """log(sum(e^x)) over `axis`, without overflow; -inf, with gradient 0, if every x is -inf.
+
+    Integers give float64.
+    """
+    return LogSumExp.apply(as_floats(x), axis=axis, keepdims=keepdims)
 
 
 def argmax(x: Value, axis: int | None = None, keepdims: bool = False) -> Any:

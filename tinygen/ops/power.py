@@ -16,7 +16,8 @@ class PowerOf(Function):
     """y = x^n for a number n;  dx = g n x^(n-1)."""
 
     def forward(self, x: Array, *, n: float) -> Array:
-        _refuse_integer_fractions(x, n < 0)
+        if n < 0:
+            _refuse_integer_fractions(self.xp, x, n)
         self.save(x=x)
         if n == 2:
             return x * x
@@ -41,7 +42,7 @@ class Power(Function):
     broadcasts = promotes = True
 
     def forward(self, x: Array, y: Array) -> Array:
-        _refuse_integer_fractions(x, y.dtype.kind in "iu" and (y < 0).any())
+        _refuse_integer_fractions(self.xp, x, y)
         z = self.xp.power(x, y)
         base = x if hasattr(x, "dtype") else self.xp.asarray(x, z.dtype)
         self.save(x=base, y=y, z=z)
@@ -122,9 +123,8 @@ def rsqrt(x: Value) -> Any:
     return Rsqrt.apply(x)
 
 
-def _refuse_integer_fractions(base: Any, some_exponent_negative: bool) -> None:
-    kind = base.dtype.kind if hasattr(base, "dtype") else "f" if isinstance(base, float) else "i"
-    if some_exponent_negative and kind in "iu":
+def _refuse_integer_fractions(xp: Any, x: Any, y: Any) -> None:
+    if xp.result_type(x, y).kind in "iu" and xp.any(xp.less(y, 0)):
         raise DtypeError(
             "power: integers to negative integer powers are fractions. Make the base or the "
             "exponent a float first: x.astype('float32')."

@@ -15,6 +15,7 @@ from tinygen import ops
 from tinygen.backend import Array
 from tinygen.errors import DtypeError, ShapeError
 from tinygen.function import Function, Value
+from tinygen.ops.casting import as_floats
 from tinygen.ops.shape import axis_from_front
 
 __all__ = ["cumsum", "mean", "std", "sum", "sum_to", "var"]
@@ -141,7 +142,7 @@ def sum_to(x: Value, shape: tuple[int, ...]) -> Any:
 
 def mean(x: Value, axis: Axis = None, keepdims: bool = False) -> Any:
     """The mean over `axis`; NaN if it is empty. Integers give float64."""
-    return Mean.apply(x, axis=axis, keepdims=keepdims)
+    return Mean.apply(as_floats(x), axis=axis, keepdims=keepdims)
 
 
 def var(x: Value, axis: Axis = None, keepdims: bool = False, correction: float = 0) -> Any:
@@ -149,12 +150,12 @@ def var(x: Value, axis: Axis = None, keepdims: bool = False, correction: float =
 
     correction=1 gives the unbiased estimate. NaN unless n > correction. Integers give float64.
     """
-    return Var.apply(x, axis=axis, keepdims=keepdims, correction=correction)
+    return Var.apply(as_floats(x), axis=axis, keepdims=keepdims, correction=correction)
 
 
 def std(x: Value, axis: Axis = None, keepdims: bool = False, correction: float = 0) -> Any:
     """The square root of `var`. Where all elements are equal the gradient is 0."""
-    return Std.apply(x, axis=axis, keepdims=keepdims, correction=correction)
+    return Std.apply(as_floats(x), axis=axis, keepdims=keepdims, correction=correction)
 
 
 def cumsum(x: Value, axis: int | None = None) -> Any:

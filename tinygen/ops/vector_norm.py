@@ -10,6 +10,7 @@ from tinygen import ops
 from tinygen.backend import Array
 from tinygen.errors import UsageError
 from tinygen.function import Value
+from tinygen.ops.casting import as_floats
 from tinygen.ops.reduction import Axis, Reduction
 
 __all__ = ["norm"]
@@ -56,8 +57,9 @@ def norm(x: Value, ord: float = 2, axis: Axis = None, keepdims: bool = False) ->
 
     ord=1 adds absolute values, inf and -inf take the largest and the smallest one, 0 counts the
     elements that are not zero (with gradient 0); any other positive number will do. At x = 0, where
-    norms have a kink, the gradient is 0.
+    norms have a kink, the gradient is 0. Integers give float64.
     """
+    x = as_floats(x)
     if ord == 2:
         return Norm2.apply(x, axis=axis, keepdims=keepdims)
     if ord == 1:

@@ -310,7 +310,7 @@ def _check_symmetry(
     reproduce: str,
 ) -> None:
     """<u, H w> = <w, H u> for the Hessian H of <g, f>."""
-    u, w = (tuple(_signed(rng, x.shape) for x in point[:inputs]) for _ in range(2))
+    u, w, *_ = _directions(rng, point[:inputs])
     hu, hw = (flat(second.vjp(point, d)[:inputs]) for d in (u, w))
     left, right = float(flat(u) @ hw), float(flat(w) @ hu)
     scale = float(np.abs(flat(u)) @ np.abs(hw) + np.abs(flat(w)) @ np.abs(hu))

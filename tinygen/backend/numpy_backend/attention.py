@@ -4,7 +4,8 @@
     dV = P^T dO,  dS = P (dO V^T - rowsum(dO O)),  dQ = scale dS K,  dK = scale dS^T Q
 
 q is (B, H, T_q, D), k and v are (B, H_kv, T_k, D): each key head serves a group of G = H / H_kv
-query heads in order, and the group's queries are stacked as the rows of one product.
+query heads in order, and the group's queries are stacked as the columns of one product. Scores are
+held transposed, (T_k, G T_q): what hides keys then covers whole rows of memory.
 
 The work is done in tiles that stay in the cache. Short sequences go several heads and batch elements
 at a time, long ones in blocks of queries, each against only the keys that it can see: half of the
@@ -58,7 +59,7 @@ def attention_forward(
         for tile in _tiles(q5, visible):
             queries, target = _stacked(q5[tile.queries] * scale), out5[tile.queries]
             p, sums, shift = _exp_scores(queries, k[tile.keys], visible, tile)
-            values = (p @ v[tile.keys]).reshape(target.shape)
+            values = (_transposed(p) @ v[tile.keys]).reshape(target.shape)
             np.multiply(values, _inverse(sums).reshape(*target.shape[:4], 1), out=target)
             log_sums = np.log(sums)
             if shift is not None:
@@ -99,21 +100,21 @@ def attention_backward(
         for tile in _tiles(q5, visible):
             queries, grad = _stacked(q5[tile.queries] * scale), _stacked(g5[tile.queries])
             keys, target = k[tile.keys], dq5[tile.queries]
-            column = (*queries.shape[:3], 1)
-            log_sums, delta = (a[tile.queries].reshape(column) for a in (lse4, delta4))
+            log_sums, delta = (_stacked(a[tile.queries]) for a in (lse4, delta4))
             p = _scores(queries, keys, visible, tile)
             if unshifted:  # P = exp(S) / exp(lse), and the divisor goes to the smaller factors
                 weight = np.exp(-log_sums)
-                grad, delta = grad * weight, delta * weight
+                grad, delta = grad * weight[..., None], delta * weight
             else:
-                p -= log_sums
+                p -= log_sums[..., None, :]
             np.exp(p, out=p)
-            _add_product(_transposed(p), grad, dv, tile)
-            dscores = grad @ _transposed(v[tile.keys])
-            dscores -= delta
+            _add_product(p, grad, dv, tile)
+            dscores = v[tile.keys] @ _transposed(grad)
+            dscores -= delta[..., None, :]
             dscores *= p
-            _add_product(_transposed(dscores), queries, dk, tile)
-            np.multiply((dscores @ keys).reshape(target.shape), scale, out=target)
+            _add_product(dscores, queries, dk, tile)
+            dqueries = _transposed(dscores) @ keys
+            np.multiply(dqueries.reshape(target.shape), scale, out=target)
     return dq, dk, dv
 
 
@@ -144,31 +145,29 @@ def _tiles(q5: Array, visible: Visibility) -> Iterator[_Tile]:
 def _exp_scores(
     queries: Array, keys: Array, visible: Visibility, tile: _Tile
 ) -> tuple[Array, Array, Array | None]:
-    """exp(S - shift) (..., G rows, keys), its row sums, and the shift, None for 0.
+    """exp(S - shift) (..., keys, G rows), its sums over the keys, and the shift, None for 0.
 
     A query that sees nothing has sum 0.
     """
     p = _scores(queries, keys, visible, tile)
     np.exp(p, out=p)
-    total = ones(p.shape[-1], p.dtype)
-    sums = p @ total
+    total = ones(p.shape[-2], p.dtype)
+    sums = total @ p
     if is_safe(sums).all():
         return p, sums, None
     p = _scores(queries, keys, visible, tile)
-    shift = np.maximum.reduce(p, axis=-1, initial=-np.inf)
+    shift = np.maximum.reduce(p, axis=-2, initial=-np.inf)
     shift[shift == -np.inf] = 0.0
-    p -= shift[..., None]
+    p -= shift[..., None, :]
     np.exp(p, out=p)
-    return p, p @ total, shift
+    return p, total @ p, shift
 
 
 def _scores(queries: Array, keys: Array, visible: Visibility, tile: _Tile) -> Array:
-    """Q K^T (..., G rows, keys), -inf where a query does not see a key; Q has been scaled."""
-    scores = queries @ _transposed(keys)
-    *stack, stacked, n_keys = scores.shape
-    _, _, _, rows = tile.queries
-    n_rows = rows.stop - rows.start
-    grouped = scores.reshape(*stack, stacked // n_rows, n_rows, n_keys)
+    """K Q^T (..., keys, G rows), -inf where a query does not see a key; Q has been scaled."""
+    scores = keys @ _transposed(queries)
+    n_rows = tile.queries[-1].stop - tile.queries[-1].start
+    grouped = scores.reshape(*scores.shape[:-1], scores.shape[-1] // n_rows, n_rows)
     visible.hide(grouped, tile.queries, tile.keys)
     return scores
 
@@ -208,9 +207,9 @@ def _grouped(a: Array, kv_heads: int) -> Array:
 
 
 def _stacked(a: Array) -> Array:
-    """(B, H_kv, G, T, D) -> (B, H_kv, G T, D): a view for G = 1."""
-    batch, kv_heads, group, length, width = a.shape
-    return a.reshape(batch, kv_heads, group * length, width)
+    """(B, H_kv, G, T, ...) -> (B, H_kv, G T, ...): a view for G = 1."""
+    batch, kv_heads, group, length = a.shape[:4]
+    return a.reshape((batch, kv_heads, group * length, *a.shape[4:]))
 
 
 def _transposed(a: Array) -> Array:

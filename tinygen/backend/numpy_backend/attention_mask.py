@@ -7,7 +7,7 @@ from `behind` positions before its own to `ahead` positions after it, None meani
     window w           ahead = w - 1,   behind = w - 1
     causal, window w   ahead = 0,       behind = w - 1
 
-Scores are held as (..., group, query, key), where the G query heads of one key head are its group.
+Scores are held as (..., key, group, query), where the G query heads of one key head are its group.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Visibility:
     n_keys: int
     behind: int | None
     ahead: int | None
-    mask: Array | None  # (B, H_kv, G, T_q, T_k), broadcast without a copy
+    mask: Array | None  # (B, H_kv, T_k, G, T_q), broadcast without a copy
 
     @classmethod
     def of(
@@ -37,8 +37,9 @@ class Visibility:
         kv_heads, n_keys = k.shape[1:3]
         reach = None if window is None else window - 1
         if mask is not None:
-            full = np.broadcast_to(_additive(mask, q.dtype), (batch, heads, n_queries, n_keys))
-            mask = full.reshape(batch, kv_heads, heads // kv_heads, n_queries, n_keys)
+            full = np.broadcast_to(_additive(mask, q.dtype), (batch, heads, n_keys, n_queries))
+            grouped = full.reshape(batch, kv_heads, heads // kv_heads, n_keys, n_queries)
+            mask = grouped.transpose(0, 1, 3, 2, 4)
         return cls(n_queries, n_keys, reach, 0 if causal else reach, mask)
 
     def keys(self, queries: slice) -> slice:
@@ -54,27 +55,25 @@ class Visibility:
         queries: tuple[slice, slice, slice, slice],
         keys: tuple[slice, slice, slice],
     ) -> None:
-        """Add -inf to the scores (..., group, query, key) that the band or the mask hides, for a
+        """Add -inf to the scores (..., key, group, query) that the band or the mask hides, for a
         tile at `queries` of (B, H_kv, G, T_q) and `keys` of (B, H_kv, T_k)."""
-        rows, columns = queries[-1], keys[-1]
+        rows, seen = queries[-1], keys[-1]
         first, last = self._positions(rows)
         n_queries = rows.stop - rows.start
         if self.ahead is not None:
-            start = max(
-                columns.start, first + self.ahead + 1
-            )  # every query sees the keys before it
-            if start < columns.stop:
+            start = max(seen.start, first + self.ahead + 1)  # every query sees the keys before it
+            if start < seen.stop:
                 diagonal = first + self.ahead - start
-                edge = _hidden_beyond(n_queries, columns.stop - start, diagonal, scores.dtype)
-                scores[..., start - columns.start :] += edge
+                edge = _hidden_beyond(seen.stop - start, n_queries, diagonal, scores.dtype)
+                scores[..., start - seen.start :, :, :] += edge
         if self.behind is not None:
-            stop = min(columns.stop, last - self.behind)  # every query sees the keys from here on
-            if columns.start < stop:
-                diagonal = first - self.behind - columns.start
-                edge = _hidden_before(n_queries, stop - columns.start, diagonal, scores.dtype)
-                scores[..., : stop - columns.start] += edge
+            stop = min(seen.stop, last - self.behind)  # every query sees the keys from here on
+            if seen.start < stop:
+                diagonal = first - self.behind - seen.start
+                edge = _hidden_before(stop - seen.start, n_queries, diagonal, scores.dtype)
+                scores[..., : stop - seen.start, :, :] += edge
         if self.mask is not None:
-            scores += self.mask[*queries, columns]
+            scores += self.mask[*queries[:2], seen, *queries[2:]]
 
     def _positions(self, queries: slice) -> tuple[int, int]:
         """Positions of the first and the last of these queries among the keys."""
@@ -83,30 +82,36 @@ class Visibility:
 
 
 def _additive(mask: Array, dtype: np.dtype[np.generic]) -> Array:
-    """Boolean (True = attend) -> 0 and -inf; an additive mask stays as it is."""
-    return _minus_infinity(~mask, dtype) if mask.dtype == np.bool_ else mask
+    """Boolean (True = attend) or additive (..., T_q, T_k) -> additive (..., T_k, T_q), contiguous."""
+    transposed = np.swapaxes(np.atleast_2d(mask), -1, -2)
+    if transposed.dtype == np.bool_:
+        return _minus_infinity(~transposed, dtype)
+    return np.ascontiguousarray(transposed)
 
 
 @lru_cache(maxsize=64)
 def _hidden_beyond(
-    n_queries: int, n_keys: int, diagonal: int, dtype: np.dtype[np.generic]
+    n_keys: int, n_queries: int, diagonal: int, dtype: np.dtype[np.generic]
 ) -> Array:
-    """(query, key): -inf where key > query + diagonal."""
-    offsets = np.arange(n_keys) - np.arange(n_queries)[:, None]
-    return _minus_infinity(offsets > diagonal, dtype)
+    """(key, 1, query): -inf where key > query + diagonal."""
+    return _minus_infinity(_distance(n_keys, n_queries) > diagonal, dtype)
 
 
 @lru_cache(maxsize=64)
 def _hidden_before(
-    n_queries: int, n_keys: int, diagonal: int, dtype: np.dtype[np.generic]
+    n_keys: int, n_queries: int, diagonal: int, dtype: np.dtype[np.generic]
 ) -> Array:
-    """(query, key): -inf where key < query + diagonal."""
-    offsets = np.arange(n_keys) - np.arange(n_queries)[:, None]
-    return _minus_infinity(offsets < diagonal, dtype)
+    """(key, 1, query): -inf where key < query + diagonal."""
+    return _minus_infinity(_distance(n_keys, n_queries) < diagonal, dtype)
+
+
+def _distance(n_keys: int, n_queries: int) -> Array:
+    """(key, 1, query): key - query."""
+    return np.arange(n_keys)[:, None, None] - np.arange(n_queries)
 
 
 def _minus_infinity(hidden: Array, dtype: np.dtype[np.generic]) -> Array:
-    """-inf where hidden, else 0; read-only, since it may be kept."""
+    """-inf where hidden, else 0; contiguous, and read-only since it may be kept."""
     additive = np.zeros(hidden.shape, dtype)
     additive[hidden] = -np.inf
     additive.flags.writeable = False
