@@ -155,13 +155,13 @@ def test_a_reader_that_leaves_early_is_no_error(trained: Path, tmp_path: Path) -
         ["bash", "-o", "pipefail", "-c", f"{command} | head -c 20"],
         cwd=project,
         capture_output=True,
-        text=True,
         timeout=120,
         check=False,
     )
     assert result.returncode == 0
-    assert "Error" not in result.stderr
-    assert "Exception" not in result.stderr
+    assert len(result.stdout) == 20
+    assert b"Error" not in result.stderr
+    assert b"Exception" not in result.stderr
 
 
 def test_eval_gives_the_loss_that_training_logged(tinygen: Command, trained: Path) -> None:
@@ -184,7 +184,7 @@ def test_data_lists_what_train_takes(tinygen: Command) -> None:
 def test_doctor_tells_the_environment(tinygen: Command) -> None:
     result = json.loads(done(tinygen("doctor", "--json")))
     assert result["findings"] == []
-    assert result["packages"].keys() == {"safetensors", "rich", "Pillow"}
+    assert result["packages"].keys() == {"safetensors", "rich", "Pillow", "threadpoolctl"}
     assert "all is well" in done(tinygen("doctor"))
 
 
@@ -201,12 +201,6 @@ def test_the_demo_beats_the_bigram_model(tinygen: Command, tmp_path: Path) -> No
     assert result["beaten"]
     assert result["val_loss"] < result["bigram"]
     assert (tmp_path / "runs" / "demo" / "command.txt").exists()
-
-
-def test_a_demo_without_time_to_learn_says_so(tinygen: Command, tmp_path: Path) -> None:
-    result = tinygen("demo", "--budget", "1s")
-    assert "NOT beaten" in done(result, 6)
-    assert "larger --budget" in result.stderr
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is POSIX")

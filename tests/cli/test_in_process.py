@@ -3,6 +3,7 @@
 import errno
 import json
 import shutil
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -12,22 +13,31 @@ import pytest
 from tinygen.cli.main import main
 from tinygen.data.fetch import DATASETS
 from tinygen.errors import InputError
-from tinygen.recipes.gpt import GPTRecipe
+from tinygen.recipes.gpt import PRESETS, GPTRecipe
 
 
-def test_a_demo_that_beats_the_baseline_exits_0(
+def test_the_demo_exits_0_or_6_by_the_baseline(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    nano = PRESETS["nano"]
+    small = replace(nano, data=replace(nano.data, eval_tokens=200))
+    monkeypatch.setitem(PRESETS, "nano", small)
+    monkeypatch.setattr("tinygen.cli.demo._SAMPLE", {"prompt": "The ", "tokens": 5})
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(GPTRecipe, "baseline", lambda self: ("bigram", 100.0))
-    monkeypatch.setattr("tinygen.cli.demo._SAMPLE", {"prompt": "The ", "tokens": 5})
     assert main(["demo", "--budget", "1s", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["beaten"]
     assert result["sample"].startswith("The ")
     assert main(["demo", "--budget", "1s"]) == 0
     assert "bigram model 100.0000: beaten" in capsys.readouterr().out
-    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["demo", "demo-2"]
+    monkeypatch.setattr(GPTRecipe, "baseline", lambda self: ("bigram", 0.0))
+    assert main(["demo", "--budget", "1s"]) == 6
+    captured = capsys.readouterr()
+    assert "bigram model 0.0000: NOT beaten" in captured.out
+    assert "larger --budget" in captured.err
+    names = sorted(path.name for path in (tmp_path / "runs").iterdir())
+    assert names == ["demo", "demo-2", "demo-3"]
 
 
 def test_doctor_names_what_is_missing_and_the_cure(
@@ -46,7 +56,7 @@ def test_doctor_names_what_is_missing_and_the_cure(
         "NumPy 2.0.1 is too old: pip install 'numpy>=2.1'",
         "Pillow is missing, which pictures need: pip install Pillow",
         "the current folder cannot be written",
-        "5 findings",
+        "6 findings",
     ):
         assert words in printed
 

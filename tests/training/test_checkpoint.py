@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from tinygen import checkpoint, files
-from tinygen.checkpoint import load_state, load_tensors, save_state, save_tensors
+from tinygen import files
+from tinygen.checkpoint import _seal, load_state, load_tensors, save_state, save_tensors
 from tinygen.errors import CheckpointError, OutputError, UnavailableError
 
 names = st.text(st.characters(exclude_characters="/", exclude_categories=["Cs"]), min_size=1)
@@ -185,7 +185,7 @@ def test_a_checkpoint_of_another_format_or_kind_says_so(tmp_path: Path) -> None:
     save_state(folder, STATE)
     sealed = json.loads((folder / "state.json").read_text())
     del sealed["sha256"]
-    (folder / "state.json").write_bytes(checkpoint._seal({**sealed, "format": 2}))
+    (folder / "state.json").write_bytes(_seal({**sealed, "format": 2}))
     with pytest.raises(CheckpointError, match="has checkpoint format 2, and this tinygen reads"):
         load_state(folder)
     with pytest.raises(CheckpointError, match="cannot read"):

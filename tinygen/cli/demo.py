@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tinygen.backend.threads import blas_threads
 from tinygen.cli.parser import Parser
 from tinygen.cli.session import new_run, note, train_run, within_budget
 from tinygen.random import Generator
@@ -44,7 +45,8 @@ def run(options: argparse.Namespace) -> int:
     name, baseline = recipe.baseline()
     note(f"to beat: {baseline:.4f} nats a byte, the validation loss of a {name} model")
     metrics = train_run(run, recipe, gpt, config, debug=options.debug)
-    text = _write(recipe, gpt.sampling.updated(_SAMPLE, where="demo"), options)
+    with blas_threads(config.training.threads):
+        text = _write(recipe, gpt.sampling.updated(_SAMPLE, where="demo"), options)
     took, val_loss = time.perf_counter() - began, metrics["val_loss"]
     beaten = val_loss < baseline
     if options.json:

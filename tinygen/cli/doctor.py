@@ -11,7 +11,12 @@ import numpy as np
 from tinygen.cli.parser import Parser
 from tinygen.training.environment import environment
 
-_NEEDED = {"safetensors": "checkpoints", "rich": "the live progress line", "PIL": "pictures"}
+_NEEDED = {
+    "safetensors": "checkpoints",
+    "rich": "live progress lines",
+    "PIL": "pictures",
+    "threadpoolctl": "settings of BLAS threads",
+}
 _DISTRIBUTION = {"PIL": "Pillow"}
 _OLDEST_NUMPY = (2, 1)
 _FINDINGS = 6

@@ -4,6 +4,7 @@ import argparse
 import json
 
 from tinygen.backend import tune_allocator
+from tinygen.backend.threads import blas_threads
 from tinygen.cli.parser import Parser
 from tinygen.cli.session import saved_config, trained_state
 from tinygen.recipes import family
@@ -20,9 +21,11 @@ def run(options: argparse.Namespace) -> int:
     run = Run(options.run_folder)
     chosen = family(run.family)
     tune_allocator()
-    recipe = chosen.build(saved_config(run, chosen))
+    config = saved_config(run, chosen)
+    recipe = chosen.build(config)
     recipe.load_state_dict(trained_state(run, options.step))
-    metrics = recipe.evaluate()
+    with blas_threads(config.training.threads):  # as in training: the same number to the last bit
+        metrics = recipe.evaluate()
     step = recipe.steps_done
     name, baseline = recipe.baseline()
     if options.json:

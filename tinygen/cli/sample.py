@@ -5,8 +5,9 @@ import json
 import os
 import secrets
 import sys
-from pathlib import Path
+from collections.abc import Iterator
 
+from tinygen.backend.threads import blas_threads
 from tinygen.cli.parser import Parser
 from tinygen.cli.session import note, saved_config, trained_state
 from tinygen.errors import UsageError
@@ -38,28 +39,35 @@ def run(options: argparse.Namespace) -> int:
     run = Run(options.run_folder)
     chosen = family(run.family)
     sampling = chosen.sampling.overridden(options.settings)
-    sampler = chosen.restore(saved_config(run, chosen), trained_state(run, options.step))
+    config = saved_config(run, chosen)
+    sampler = chosen.restore(config, trained_state(run, options.step))
     seed = secrets.randbelow(2**32) if options.seed is None else options.seed
     note(f"seed {seed}")
-    rng = Generator(seed)
-    texts = []
+    samples = []
     for number in range(options.samples):
-        # Each sample has a stream of its own: sample 3 is the same whatever -n.
-        pieces = sampler.sample(rng.spawn(f"sample {number}"), sampling)
-        if options.stream:
-            for piece in pieces:
-                sys.stdout.write(piece)
-                sys.stdout.flush()
-            print()
-        else:
-            texts.append("".join(pieces))
+        # Each sample has a stream of its own: the third is the same whatever -n.
+        rng = Generator(seed).spawn(f"sample {number}")
+        with blas_threads(config.training.threads):
+            samples.append(_read(sampler.sample(rng, sampling), aloud=options.stream))
+    text = "".join(f"{sample}\n" for sample in samples)
     if options.json:
-        text = json.dumps({"seed": seed, "samples": texts}, ensure_ascii=True) + "\n"
-    else:
-        text = "".join(f"{sample}\n" for sample in texts)
+        text = json.dumps({"seed": seed, "samples": samples}) + "\n"
     if options.out:
-        write_atomically(Path(options.out), text.encode())
+        write_atomically(options.out, text.encode())
         note(f"wrote {options.out}")
-    else:
+    elif not options.stream:
         sys.stdout.write(text)
     return 0
+
+
+def _read(pieces: Iterator[str], *, aloud: bool) -> str:
+    """The whole sample; `aloud` writes each piece as it comes."""
+    text = ""
+    for piece in pieces:
+        text += piece
+        if aloud:
+            sys.stdout.write(piece)
+            sys.stdout.flush()
+    if aloud:
+        print()
+    return text

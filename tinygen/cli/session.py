@@ -62,19 +62,21 @@ def train_run(
     run: Run, recipe: Recipe, family: Family, config: RecipeConfig, *, debug: bool
 ) -> Metrics:
     """Train to the end, or to a signal. With `debug`, a divergence is traced to its first op."""
-    progress = progress_for(config.training.steps)
-    try:
-        with blas_threads(config.training.threads), stop_requests() as stop_requested:
-            return train(
-                recipe, config.training, run, progress=progress, stop_requested=stop_requested
-            )
-    except DivergedError as error:
-        if not debug:
-            raise
-        culprit = first_bad_op(family.build(config), run, recipe.steps_done)
-        raise DivergedError(f"{error}. {culprit}") from error
-    finally:
-        progress.close()
+    settings = config.training
+    progress = progress_for(settings.steps)
+    with blas_threads(settings.threads):
+        try:
+            with stop_requests() as stop_requested:
+                return train(
+                    recipe, settings, run, progress=progress, stop_requested=stop_requested
+                )
+        except DivergedError as error:
+            if not debug:
+                raise
+            culprit = first_bad_op(family.build(config), run, recipe.steps_done)
+            raise DivergedError(f"{error}. {culprit}") from error
+        finally:
+            progress.close()
 
 
 def saved_config(run: Run, family: Family) -> Any:

@@ -51,7 +51,7 @@ def copy(x: Value) -> Any:
 
 
 def as_floats(x: Value) -> Value:
-    """x, or its float64 copy if it holds integers or booleans: means and norms of those are real."""
+    """x, or its float64 copy if it holds integers or booleans: a mean or a norm of them is real."""
     kind = getattr(getattr(x, "dtype", None), "kind", "f")
     return astype(x, "float64") if kind in "biu" else x
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tinygen.backend import Array, backend_named, backend_of, raw
-from tinygen.errors import DtypeError, OutOfRangeError, ShapeError, UsageError
+from tinygen.errors import DtypeError, OutOfRangeError, ShapeError, TinygenError, UsageError
 from tinygen.function import Value
 from tinygen.ops.casting import real_dtype
 from tinygen.tensor import Tensor
@@ -176,7 +176,7 @@ def _explained(op: str) -> Iterator[None]:
     """NumPy's complaint as the documented error."""
     try:
         yield
-    except (DtypeError, ShapeError):
+    except TinygenError:
         raise
     except OverflowError as error:
         raise OutOfRangeError(f"{op}: {error}; choose a wider dtype.") from error

@@ -9,12 +9,13 @@ from unittest import mock
 import numpy as np
 
 from tinygen import autograd
+from tinygen.backend import Array
 from tinygen.function import Function, FusedFunction
 from tinygen.tensor import Tensor
 from tinygen.testing.bounds import as_tuple
 from tinygen.testing.catalogue import Op
 from tinygen.testing.derivatives import UNIT
-from tinygen.testing.drawing import Array, Call
+from tinygen.testing.drawing import Call
 
 Arrays = tuple[Array, ...]
 Tensors = tuple[Tensor, ...]
@@ -77,9 +78,7 @@ def two_orders(
     first = tuple(
         np.zeros_like(x.data) if v is None else v.data for v, x in zip(found, leaves, strict=True)
     )
-    pairs = [
-        (v, w) for v, w in zip(found, ws, strict=True) if v is not None and v.requires_grad
-    ]
+    pairs = [(v, w) for v, w in zip(found, ws, strict=True) if v is not None and v.requires_grad]
     if not pairs:
         return first, tuple(np.zeros_like(x.data) for x in leaves)
     vs, used = zip(*pairs, strict=True)

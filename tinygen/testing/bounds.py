@@ -25,7 +25,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.testing.drawing import Array, Call
+from tinygen.backend import Array
+from tinygen.testing.drawing import Call
 
 Bound = Callable[[float, Array], Any]
 Truth = Callable[..., Any]

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from tinygen.backend import Array
 from tinygen.tensor import Tensor
-from tinygen.testing.bounds import Array, Bound, exact, unit_roundoff
+from tinygen.testing.bounds import Bound, exact, unit_roundoff
 
 _EXACT = exact()
 

@@ -24,7 +24,8 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from tinygen.backend import Array
+
 Regime = Literal["smooth", "integers", "ties", "wide", "special"]
 T = TypeVar("T")
 
@@ -127,9 +128,7 @@ class Draw:
             room //= max(sides[-1], 1)
         return tuple(sides)
 
-    def broadcastable(
-        self, n: int, min_dims: int = 0, max_dims: int = 3
-    ) -> list[tuple[int, ...]]:
+    def broadcastable(self, n: int, min_dims: int = 0, max_dims: int = 3) -> list[tuple[int, ...]]:
         """Shapes that broadcast against each other: leading axes left out, sides turned to 1."""
         whole = self.shape(min_dims, max_dims)
         shapes = [whole]

@@ -221,7 +221,9 @@ def _check(
             )
         judged = numeric.trusted & (bound > 0)
         if judged.any():
-            worst = max(worst, float((np.abs(claimed - numeric.value)[judged] / bound[judged]).max()))
+            worst = max(
+                worst, float((np.abs(claimed - numeric.value)[judged] / bound[judged]).max())
+            )
     if rejected > _REJECTED_LIMIT * compared:
         raise GradientError(
             f"check_grad: the {f.title} could not be judged in {rejected} of {compared} "
@@ -263,9 +265,7 @@ def _directions(rng: np.random.Generator, point: Arrays) -> list[Arrays]:
 
 def _unflat(values: Array, shapes: tuple[tuple[int, ...], ...]) -> Arrays:
     ends = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
-    return tuple(
-        part.reshape(s) for part, s in zip(np.split(values, ends), shapes, strict=True)
-    )
+    return tuple(part.reshape(s) for part, s in zip(np.split(values, ends), shapes, strict=True))
 
 
 def _check_untouched(before: Arrays, after: Arrays, what: str) -> None:
@@ -321,9 +321,7 @@ def _check_symmetry(
         )
 
 
-def _explained(
-    f: _Map, point: Arrays, cotangents: Arrays, gradient: Arrays, reproduce: str
-) -> str:
+def _explained(f: _Map, point: Arrays, cotangents: Arrays, gradient: Arrays, reproduce: str) -> str:
     """The message of a failure: one derivative per element finds the worst."""
     column = flat(cotangents)[:, None]
     worst: tuple[float, int, tuple[int, ...], float, float, float] | None = None

@@ -15,17 +15,13 @@ laws.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
 from tinygen import ops
-from tinygen.function import Function
-from tinygen.tensor import Tensor
-from tinygen.testing.bounds import as_tuple
 from tinygen.testing.catalogue import Op
-from tinygen.testing.laws import LAWS, LawError, RejectedError
 
 Change = Callable[[Any], Any]
 Where = Literal["gradient", "cotangent", "second order", "value"]
@@ -98,8 +94,12 @@ MUTANTS: dict[str, Mutant] = {
         Mutant("derivative in half precision", "gradient", _half),
         Mutant("derivative's mean", "gradient", _mean),
         Mutant("derivative's first row", "gradient", lambda g: _first_row(g) if g.ndim else g),
-        Mutant("derivative without its last", "gradient", _weighted(lambda n: np.arange(n) < n - 1)),
-        Mutant("derivative's last twice", "gradient", _weighted(lambda n: 1 + (np.arange(n) > n - 2))),
+        Mutant(
+            "derivative without its last", "gradient", _weighted(lambda n: np.arange(n) < n - 1)
+        ),
+        Mutant(
+            "derivative's last twice", "gradient", _weighted(lambda n: 1 + (np.arange(n) > n - 2))
+        ),
         Mutant("absolute cotangent", "cotangent", ops.abs),
         Mutant("squared cotangent", "cotangent", lambda g: g * g),
         Mutant("second order detached", "second order", ops.copy),

@@ -90,7 +90,7 @@ def soft_cross_entropy_backward(
     lse: Array,
     targets: Array,
     z_loss: float = 0.0,
-    needs: tuple[bool, bool] = (True, True),
+    needs: tuple[bool, ...] = (True, True),
 ) -> tuple[Array | None, Array | None]:
     """g (N,) -> dlogits and dtargets (N, classes), None where `needs` does not ask for one."""
     needs_logits, needs_targets = needs

@@ -37,7 +37,7 @@ def linear_backward(
     x: Array,
     weight: Array,
     derivative: Array | None,
-    needs: tuple[bool, bool, bool],
+    needs: tuple[bool, ...],
 ) -> tuple[Array | None, Array | None, Array | None]:
     """Gradients (dx, dweight, dbias), None where `needs` does not ask for one.
 

@@ -44,7 +44,7 @@ def layer_norm_backward(
     weight: Array | None,
     mean: Array,
     rstd: Array,
-    needs: tuple[bool, bool, bool],
+    needs: tuple[bool, ...],
 ) -> tuple[Array | None, Array | None, Array | None]:
     """Gradients (dx, dweight, dbias), None where `needs` does not ask for one.
 
@@ -93,7 +93,7 @@ def rms_norm_forward(x: Array, weight: Array | None, eps: float) -> tuple[Array,
 
 
 def rms_norm_backward(
-    g: Array, x: Array, weight: Array | None, rstd: Array, needs: tuple[bool, bool]
+    g: Array, x: Array, weight: Array | None, rstd: Array, needs: tuple[bool, ...]
 ) -> tuple[Array | None, Array | None]:
     """Gradients (dx, dweight), None where `needs` does not ask for one.
 

@@ -42,12 +42,8 @@ def integers(f: Any) -> tuple[Any, ...]:
 
 
 register(ops.tanh, args=one(), truth=np.tanh, bound=LIBRARY)
-register(
-    ops.erf, args=one(), truth=on_float64(math.erf), bound=LIBRARY, bad=integers(ops.erf)
-)
-register(
-    ops.erfc, args=one(), truth=on_float64(math.erfc), bound=COMPOSED, bad=integers(ops.erfc)
-)
+register(ops.erf, args=one(), truth=on_float64(math.erf), bound=LIBRARY, bad=integers(ops.erf))
+register(ops.erfc, args=one(), truth=on_float64(math.erfc), bound=COMPOSED, bad=integers(ops.erfc))
 register(ops.sigmoid, args=one(), truth=sigmoid, bound=COMPOSED)
 register(ops.softplus, args=one(), truth=lambda x: np.logaddexp(x, 0), bound=COMPOSED)
 register(ops.log_sigmoid, args=one(), truth=lambda x: -np.logaddexp(-x, 0), bound=COMPOSED)
@@ -72,7 +68,8 @@ register(ops.silu, args=one(ABOVE_SUBNORMAL), truth=lambda x: x * sigmoid(x), bo
 register(
     ops.gelu,
     args=lambda draw: Call(
-        draw.array(draw.shape(), Domain(-3.0, 3.0, wide=(-12.0, 2.0**20))), approximate=draw.choice(("none", "tanh"))
+        draw.array(draw.shape(), Domain(-3.0, 3.0, wide=(-12.0, 2.0**20))),
+        approximate=draw.choice(("none", "tanh")),
     ),
     truth=gelu,
     bound=conditioned(16),

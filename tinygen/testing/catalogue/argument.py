@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from tinygen.backend import Array
 from tinygen.testing.catalogue import Bad
-from tinygen.testing.drawing import REAL, Array, Call, Domain, Draw
+from tinygen.testing.drawing import REAL, Call, Domain, Draw
 
 Args = Callable[[Draw], Call]
 

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from tinygen import ops
+from tinygen.backend import Array
 from tinygen.errors import DtypeError, ShapeError, UsageError
 from tinygen.random import Generator
 from tinygen.testing.bounds import conditioned
 from tinygen.testing.catalogue import register
 from tinygen.testing.catalogue.activations import gelu, sigmoid
 from tinygen.testing.catalogue.argument import bad, mask, zeros
-from tinygen.testing.drawing import REAL, Array, Call, Domain, Draw
+from tinygen.testing.drawing import REAL, Call, Domain, Draw
 
 COMPOSED = conditioned(16, of_largest=4)
 """Some roundings, seen through the condition of what follows; elements of one row share them."""
@@ -69,7 +70,11 @@ register(
     special=False,
     bad=(
         bad("features", ShapeError, lambda: ops.linear(zeros(2, 3), zeros(4, 2))),
-        bad("a bias of another size", ShapeError, lambda: ops.linear(zeros(3), zeros(4, 3), zeros(3))),
+        bad(
+            "a bias of another size",
+            ShapeError,
+            lambda: ops.linear(zeros(3), zeros(4, 3), zeros(3)),
+        ),
         bad("no axes", ShapeError, lambda: ops.linear(zeros(), zeros(4, 3))),
         bad(
             "an unknown activation",
@@ -182,9 +187,7 @@ def rope_args(draw: Draw) -> Call:
     T, D = draw.side(), 2 * draw.choice((1, 2, 3))
     positions = draw.choice((None, draw.indices((T,), 0, 20)))
     x = draw.array((*draw.shape(0, 1), T, D))
-    return Call(
-        x, positions, base=draw.choice((10000.0, 100.0)), interleaved=draw.boolean()
-    )
+    return Call(x, positions, base=draw.choice((10000.0, 100.0)), interleaved=draw.boolean())
 
 
 def rope(x: Any, positions: Any, base: float, interleaved: bool) -> Any:

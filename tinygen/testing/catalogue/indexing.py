@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from tinygen import ops
+from tinygen.backend import Array
 from tinygen.errors import DtypeError, OutOfRangeError, ShapeError
 from tinygen.testing.bounds import sums
 from tinygen.testing.catalogue import register
 from tinygen.testing.catalogue.argument import bad, mask, zeros
-from tinygen.testing.drawing import Array, Call, Draw
+from tinygen.testing.drawing import Call, Draw
 
 EXACT: dict[str, Any] = {"linear": True, "exact_on_ints": True}
 
@@ -50,11 +51,15 @@ register(
     truth=lambda x, index: x[index],
     bad=(
         bad("beyond the end", OutOfRangeError, lambda: ops.getitem(zeros(2), 2)),
-        bad("beyond, in an array", OutOfRangeError, lambda: ops.getitem(zeros(2), np.array([0, 5]))),
+        bad(
+            "beyond, in an array", OutOfRangeError, lambda: ops.getitem(zeros(2), np.array([0, 5]))
+        ),
         bad("too many", OutOfRangeError, lambda: ops.getitem(zeros(2), (0, 0))),
         bad("floats", DtypeError, lambda: ops.getitem(zeros(2), zeros(2))),
         bad("text", DtypeError, lambda: ops.getitem(zeros(2), "a")),
-        bad("a mask of another length", OutOfRangeError, lambda: ops.getitem(zeros(2), zeros(3) > 0)),
+        bad(
+            "a mask of another length", OutOfRangeError, lambda: ops.getitem(zeros(2), zeros(3) > 0)
+        ),
     ),
     **EXACT,
 )

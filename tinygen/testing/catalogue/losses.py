@@ -91,7 +91,11 @@ register(
     special=False,
     bad=(
         bad("no class", OutOfRangeError, lambda: ops.cross_entropy(zeros(1, 3), np.array([3]))),
-        bad("a negative class", OutOfRangeError, lambda: ops.cross_entropy(zeros(1, 3), np.array([-1]))),
+        bad(
+            "a negative class",
+            OutOfRangeError,
+            lambda: ops.cross_entropy(zeros(1, 3), np.array([-1])),
+        ),
         bad("rows", ShapeError, lambda: ops.cross_entropy(zeros(2, 3), np.array([0]))),
         bad("soft rows", ShapeError, lambda: ops.cross_entropy(zeros(2, 3), zeros(2, 4))),
         bad("no classes", ShapeError, lambda: ops.cross_entropy(zeros(2, 0), np.array([0, 0]))),
@@ -214,9 +218,7 @@ def gaussian_args(draw: Draw) -> Call:
     return Call(*arrays[:given], reduction=draw.choice(REDUCTIONS))
 
 
-def gaussian_kl(
-    mu: Any, logvar: Any, mu2: Any = 0.0, logvar2: Any = 0.0, *, reduction: str
-) -> Any:
+def gaussian_kl(mu: Any, logvar: Any, mu2: Any = 0.0, logvar2: Any = 0.0, *, reduction: str) -> Any:
     variances = (np.exp(logvar) + (mu - mu2) ** 2) / np.exp(logvar2)
     return reduced((logvar2 - logvar + variances - 1) / 2, reduction)
 

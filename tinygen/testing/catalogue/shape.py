@@ -62,9 +62,7 @@ register(
 def expand_args(draw: Draw) -> Call:
     shape = draw.shape()
     n = len(shape)
-    return Call(
-        draw.array(shape), axis=draw.choice((0, n, -1, -n - 1, (0, n + 1), (-1, 0)))
-    )
+    return Call(draw.array(shape), axis=draw.choice((0, n, -1, -n - 1, (0, n + 1), (-1, 0))))
 
 
 register(

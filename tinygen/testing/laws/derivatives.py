@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygen import ops
+from tinygen.backend import Array
 from tinygen.function import no_grad
 from tinygen.tensor import Tensor
 from tinygen.testing.applying import (
@@ -27,7 +28,7 @@ from tinygen.testing.applying import (
 )
 from tinygen.testing.catalogue import Op
 from tinygen.testing.compare import assert_close
-from tinygen.testing.drawing import Array, Call
+from tinygen.testing.drawing import Call
 from tinygen.testing.gradcheck import check_orders
 from tinygen.testing.laws.law import (
     LawError,
@@ -252,7 +253,9 @@ def reference(op: Op, call: Call, rng: np.random.Generator) -> None:
             gs = cotangents(ys, rng) if gs is None else gs
             values = tuple(y.data for y in ys)
             results.append((values, *two_orders(ys, leaves, gs, ws, op.order)))
-    for what, fused, plain in zip(("value", "gradient", "second derivative"), *results, strict=False):
+    for what, fused, plain in zip(
+        ("value", "gradient", "second derivative"), *results, strict=False
+    ):
         for v, w in zip(fused, plain, strict=True):
             assert_same(v, w, f"the {what} of the fused op", rounding_of(gs, ys))
 

@@ -6,13 +6,21 @@ from typing import Any
 
 import numpy as np
 
+from tinygen.backend import Array
 from tinygen.errors import DtypeError, TinygenError
 from tinygen.tensor import Tensor
-from tinygen.testing.applying import Arrays, applied, assert_same, cotangents, gradients, rounding_of
+from tinygen.testing.applying import (
+    Arrays,
+    applied,
+    assert_same,
+    cotangents,
+    gradients,
+    rounding_of,
+)
 from tinygen.testing.bounds import Bound, as_tuple, outputs
 from tinygen.testing.catalogue import Op
 from tinygen.testing.compare import assert_close
-from tinygen.testing.drawing import Array, Call
+from tinygen.testing.drawing import Call
 from tinygen.testing.laws.law import LawError, RejectedError, law, takes_no_array
 from tinygen.testing.layouts import LAYOUTS, broadcast
 
