@@ -25,7 +25,7 @@ ROWS = [
     ("training",),
     ("evaluation",),
     ("models",),
-    ("nn", "optim", "data", "checkpoint"),
+    ("nn", "optim", "data", "checkpoints"),
     ("ops", "tensor", "function", "autograd", "recompute"),
     ("trace", "random"),
     ("backend",),

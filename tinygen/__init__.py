@@ -7,8 +7,8 @@ may not need are loaded when they are first used.
 import importlib
 from typing import Any
 
-from tinygen import errors, nn, ops, optim, random, trace
-from tinygen.autograd import backward, grad
+from tinygen import autograd, errors, nn, ops, optim, random, trace
+from tinygen.autograd import backward, checkpoint, grad
 from tinygen.backend import tune_allocator
 from tinygen.function import Function, FusedFunction, enable_grad, freeze, no_grad
 from tinygen.ops import (
@@ -22,7 +22,6 @@ from tinygen.ops import (
     zeros,
     zeros_like,
 )
-from tinygen.recompute import checkpoint
 from tinygen.tensor import Tensor, tensor
 
 __version__ = "0.1.0"
@@ -32,6 +31,7 @@ __all__ = [
     "FusedFunction",
     "Tensor",
     "arange",
+    "autograd",
     "backward",
     "checkpoint",
     "enable_grad",

@@ -320,3 +320,9 @@ def _root(y: Tensor, g: Value | None, create_graph: bool) -> tuple[Edge, Value]:
     if create_graph:
         return edge_of(y), g if isinstance(g, Tensor) else wrap(g)
     return edge_of(y), g.data if isinstance(g, Tensor) else raw(g)
+
+
+# `recompute` is built on the walk above, and is part of what users look for here.
+from tinygen.recompute import checkpoint  # noqa: E402
+
+__all__ = ["backward", "checkpoint", "grad", "walk"]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from tinygen import files
-from tinygen.checkpoint import _seal, load_state, load_tensors, save_state, save_tensors
+from tinygen.checkpoints import _seal, load_state, load_tensors, save_state, save_tensors
 from tinygen.errors import CheckpointError, OutputError, UnavailableError
 
 names = st.text(st.characters(exclude_characters="/", exclude_categories=["Cs"]), min_size=1)

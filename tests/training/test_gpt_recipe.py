@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinygen.checkpoint import load_state, save_state
+from tinygen.checkpoints import load_state, save_state
 from tinygen.errors import CheckpointError, InputError
 from tinygen.random import Generator
 from tinygen.recipes.gpt import (

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.checkpoint import State
+from tinygen.checkpoints import State
 from tinygen.errors import CheckpointError
 from tinygen.random import Generator
 from tinygen.recipes import FAMILIES, Family

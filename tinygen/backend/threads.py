@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from tinygen.errors import UnavailableError
+
 
 @contextmanager
 def blas_threads(count: int) -> Iterator[None]:
@@ -13,7 +15,11 @@ def blas_threads(count: int) -> Iterator[None]:
     One is the right number for products that take microseconds: their threads wait for each other
     by spinning, and on a busy machine that costs up to ten times the work itself.
     """
-    from threadpoolctl import threadpool_limits
-
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError as error:
+        raise UnavailableError(
+            "choosing the number of threads needs threadpoolctl: pip install threadpoolctl"
+        ) from error
     with threadpool_limits(limits=count, user_api="blas"):
         yield

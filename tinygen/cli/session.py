@@ -8,7 +8,7 @@ from typing import Any
 
 from tinygen.backend import tune_allocator
 from tinygen.backend.threads import blas_threads
-from tinygen.checkpoint import State
+from tinygen.checkpoints import State
 from tinygen.errors import DivergedError, InputError
 from tinygen.recipes import Family
 from tinygen.training.budget import steps_within

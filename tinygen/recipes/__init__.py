@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol
 
-from tinygen.checkpoint import State
+from tinygen.checkpoints import State
 from tinygen.errors import UsageError
 from tinygen.random import Generator
 from tinygen.training.config import Settings, nearest

@@ -14,7 +14,7 @@ import numpy as np
 
 from tinygen import optim
 from tinygen.backend import backend_named
-from tinygen.checkpoint import State
+from tinygen.checkpoints import State
 from tinygen.data.baselines import bigram_nats
 from tinygen.data.batches import Batch, TokenBatches, sequential_blocks
 from tinygen.data.sources import read_corpus

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from tinygen.checkpoint import State
+from tinygen.checkpoints import State
 from tinygen.random import Generator
 from tinygen.training.config import Settings, setting
 

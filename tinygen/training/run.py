@@ -19,7 +19,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Self
 
-from tinygen.checkpoint import State, load_state, save_state
+from tinygen.checkpoints import State, load_state, save_state
 from tinygen.errors import CheckpointError, InputError, UsageError
 from tinygen.files import (
     StrPath,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,16 @@ def gelu(x: Any, approximate: str = "none") -> Any:
     return x * sigmoid(2 * u)  # (1 + tanh u) / 2, without its cancellation
 
 
+def limited(f: Callable[..., Any]) -> Callable[..., Any]:
+    """`f`, and at -inf its limit 0, where the formula multiplies infinity by zero."""
+
+    def truth(x: Any, *rest: Any, **params: Any) -> Any:
+        finite = np.where(x == -np.inf, 0, x)
+        return np.where(x == -np.inf, 0, f(finite, *rest, **params))
+
+    return truth
+
+
 def integers(f: Any) -> tuple[Any, ...]:
     return (bad("integers", DtypeError, lambda: f(np.arange(3))),)
 
@@ -64,15 +75,22 @@ register(
     kinks=True,
     bad=(bad("an infinite slope", UsageError, lambda: ops.leaky_relu(zeros(2), math.inf)),),
 )
-register(ops.silu, args=one(ABOVE_SUBNORMAL), truth=lambda x: x * sigmoid(x), bound=COMPOSED)
+register(
+    ops.silu,
+    args=one(ABOVE_SUBNORMAL),
+    truth=limited(lambda x: x * sigmoid(x)),
+    bound=COMPOSED,
+    fused=True,
+)
 register(
     ops.gelu,
     args=lambda draw: Call(
         draw.array(draw.shape(), Domain(-3.0, 3.0, wide=(-12.0, 2.0**20))),
         approximate=draw.choice(("none", "tanh")),
     ),
-    truth=gelu,
+    truth=limited(gelu),
     bound=conditioned(16),
+    fused=True,
     bad=(
         *integers(ops.gelu),
         bad("an unknown form", UsageError, lambda: ops.gelu(zeros(2), approximate="sigmoid")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -190,7 +191,7 @@ def bad_calls(op: Op, call: Call, rng: np.random.Generator) -> None:
     if op.takes_arrays:
         for why, wrong in (("text", "text"), ("an object", object())):
             arguments = (wrong, *call.arrays[1:])
-            cases.append((why, DtypeError, lambda a=arguments: op.fn(*a, **call.params)))
+            cases.append((why, DtypeError, partial(op.fn, *arguments, **call.params)))
     for why, expected, attempt in cases:
         try:
             attempt()
