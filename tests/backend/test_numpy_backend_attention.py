@@ -97,7 +97,7 @@ def cases(draw: st.DrawFn) -> Case:
     Tq, Tk = draw(st.sampled_from(EDGES)), draw(st.sampled_from(EDGES))
     D, Dv = draw(st.integers(1, 5)), draw(st.integers(1, 5))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
-    if draw(st.booleans()) and Tq == Tk and D == Dv:  # views of one packed buffer
+    if draw(st.booleans()) and Tq == Tk and Dv == D:  # views of one packed buffer
         packed = rng.standard_normal((B, Tq, H + 2 * Hkv, D)).astype(dtype).transpose(0, 2, 1, 3)
         q, k, v = packed[:, :H], packed[:, H : H + Hkv], packed[:, H + Hkv :]
     else:

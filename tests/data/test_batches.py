@@ -24,10 +24,12 @@ def test_windows_are_contiguous_and_targets_one_step_later(block, batch, extra, 
     inputs, targets = next(TokenBatches(tokens, block, batch, Generator(seed)))
     assert inputs.shape == targets.shape == (batch, block)
     assert inputs.dtype == targets.dtype == np.int64
-    assert inputs.flags.c_contiguous and targets.flags.c_contiguous
+    assert inputs.flags.c_contiguous
+    assert targets.flags.c_contiguous
     assert np.array_equal(targets, inputs + 1)
     assert np.array_equal(inputs, inputs[:, :1] + np.arange(block))
-    assert inputs.min() >= 0 and targets.max() < len(tokens)
+    assert inputs.min() >= 0
+    assert targets.max() < len(tokens)
 
 
 def test_every_window_comes_and_none_beyond_the_end():
@@ -54,7 +56,8 @@ def test_a_resumed_iterator_gives_the_same_batches(block, batch, before):
     resumed = make()
     resumed.load_state_dict(state)
     for (a, b), (c, d), _ in zip(uninterrupted, resumed, range(3), strict=False):
-        assert np.array_equal(a, c) and np.array_equal(b, d)
+        assert np.array_equal(a, c)
+        assert np.array_equal(b, d)
 
 
 def test_a_batch_is_no_view_of_the_tokens():
@@ -74,7 +77,8 @@ def test_every_target_comes_once_in_order(n, block, batch):
     assert np.array_equal(targets, np.arange(1, n))
     for inputs, targets in batches:
         assert inputs.shape == targets.shape
-        assert inputs.shape[0] <= batch and inputs.shape[1] <= block
+        assert inputs.shape[0] <= batch
+        assert inputs.shape[1] <= block
         assert inputs.dtype == targets.dtype == np.int64
         assert np.array_equal(targets, inputs + 1)
     assert all(inputs.shape[1] == block for inputs, _ in batches[:-1])

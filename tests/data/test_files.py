@@ -114,9 +114,13 @@ def test_a_folder_appears_whole(tmp_path):
     ],
 )
 def test_a_folder_whose_filling_fails_never_appears(tmp_path, raised, expected):
-    with pytest.raises(expected), atomic_folder(tmp_path / "run") as folder:
-        (folder / "a").write_bytes(b"1")
-        raise raised
+    def fill() -> None:
+        with atomic_folder(tmp_path / "run") as folder:
+            (folder / "a").write_bytes(b"1")
+            raise raised
+
+    with pytest.raises(expected):
+        fill()
     assert list(tmp_path.iterdir()) == []
 
 

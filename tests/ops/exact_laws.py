@@ -54,7 +54,7 @@ def assert_linear(f: Callable[..., Any], *shapes: tuple[int, ...]) -> None:
 def assert_multilinear(f: Callable[..., Any], *shapes: tuple[int, ...]) -> None:
     """f is linear in each argument by itself. With f[i: a] for "a in place of argument i":
 
-    v . f[i: z] = z . g_i,      d(sum_i u_i . g_i)/dx_j . z = sum over i != j of v . f[i: u_i, j: z].
+    v . f[i: z] = z . g_i,   d(sum_i u_i . g_i)/dx_j . z = sum over i != j of v . f[i: u_i, j: z].
     """
     x, u, z = ([integers(s, seed) for s in shapes] for seed in (1, 2, 3))
     leaves = [tg.tensor(a, requires_grad=True) for a in x]

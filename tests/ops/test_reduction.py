@@ -84,12 +84,10 @@ def test_kinks_have_gradient_zero_in_every_order():
         x = leaf([0.0, 0.0, 0.0])
         first = gradient(f, x, create_graph=True)
         assert first.tolist() == [0, 0, 0]
-        assert (
-            tg.grad(ops.sum(first * tg.tensor([1.0, 2.0, 4.0], "float64")), x)[0].tolist()
-            == [0] * 3
-        )
+        (second,) = tg.grad(ops.sum(first * tg.tensor([1.0, 2.0, 4.0], "float64")), x)
+        assert second.tolist() == [0, 0, 0]
     x = leaf([[3.0, -4.0], [5.0, 5.0]])
-    assert gradient(lambda x: ops.norm(x, axis=1), x).tolist()[0] == [0.6, -0.8]
+    assert gradient(lambda x: ops.norm(x, axis=1), x).tolist()[0] == pytest.approx([0.6, -0.8])
     assert gradient(lambda x: ops.std(x, 1), x).tolist() == [[0.5, -0.5], [0, 0]]
 
 
@@ -113,7 +111,7 @@ def test_logsumexp_of_infinities_and_huge_numbers():
     y = ops.logsumexp(x, axis=1)
     assert y.tolist() == [-inf, 1, 1e4 + math.log(2), -1e4]
     first = gradient(lambda x: ops.logsumexp(x, 1), x, create_graph=True)
-    assert first.tolist() == [[0, 0], [0, 1], [0.5, 0.5], [1, 0]]
+    assert first.tolist() == [[0, 0], [0, 1], [0.5, 0.5], [1, 0]]  # not 0.49999999999991
     weight = tg.tensor([[1.0, 3.0]] * 4, "float64")
     (second,) = tg.grad(ops.sum(first * weight), x)
     assert second.tolist() == [[0, 0], [0, 0], [-0.5, 0.5], [0, 0]]

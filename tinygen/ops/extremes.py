@@ -48,7 +48,8 @@ class Min(Extreme):
 
 
 class LogSumExp(Reduction):
-    """y = log sum e^x = m + log sum e^(x - m), m = max x;  dx = g e^(x - y).
+    """y = log sum e^x = m + log sum e^(x - m), m = max x;
+    dx = g e^(x - y) / sum e^(x - y), whose divisor takes the rounding error of a large y away.
 
     The sum is at least 1 wherever m is finite. If every x is -inf, m stays out of the exponent:
     y = -inf and dx = 0, with no NaN on the way.
@@ -65,7 +66,9 @@ class LogSumExp(Reduction):
 
     def backward(self, g: Value) -> Value:
         x, y = self.saved.x, self.unfold(self.saved.y)
-        return self.unfold(g) * ops.exp(x - ops.where(y == -math.inf, 0, y))
+        e = ops.exp(x - ops.where(y == -math.inf, 0, y))
+        total = ops.sum(e, self.axes, keepdims=True)  # 1, but for the rounding of y; or 0
+        return self.unfold(g) / ops.where(total == 0, 1, total) * e
 
     def flops(self, arrays: Sequence[Array], outputs: Sequence[Array]) -> int:
         return 4 * int(arrays[0].size)  # maximum, difference, exp, sum

@@ -6,7 +6,8 @@ allowed absolute error of each element.
     exact()            no error at all
     ulp(k)             k u |y|
     normwise(k)        k u max |y|
-    dot(n, magnitude)  4 sqrt(n) u sum |x_i| |y_i|: the rounding errors of a sum of n products are as
+    dot(n, magnitude)  4 sqrt(n) u sum |x_i| |y_i|: the rounding errors of a sum of n products are
+    as
                        good as random (Higham and Mary 2019), and four standard deviations are kept
 
 In the op catalogue some bounds depend on the arguments, and are made from them and the op's own
@@ -95,8 +96,8 @@ _DRAWS = 8
 def conditioned(
     k: float, *, of_largest: float = 0.0, of_inputs: float = 0.0, absolute: float = 0.0
 ) -> Rule:
-    """k u (|y| + c), with `of_largest` u max |y|, `of_inputs` u max |x| and `absolute` u on top: for
-    results whose rounding errors come from larger neighbours, larger inputs, or a 1 inside."""
+    """k u (|y| + c), with `of_largest` u max |y|, `of_inputs` u max |x| and `absolute` u on top:
+    for results whose rounding errors come from larger neighbours, larger inputs, or a 1 inside."""
 
     def rule(truth: Truth, call: Call) -> list[Bound]:
         signs = np.random.default_rng(0)

@@ -58,8 +58,8 @@ def read_only(x: Array) -> Array:
 
 
 def broadcast(x: Array) -> Array:
-    """Stride 0: the first index of the first axis, repeated. It changes values, so it is no layout of
-    the same array; an axis of length 0 stays as it is."""
+    """Stride 0: the first index of the first axis, repeated. It changes values, so it is no layout
+    of the same array; an axis of length 0 stays as it is."""
     if x.ndim == 0 or x.shape[0] == 0:
         return read_only(x)
     return np.broadcast_to(x[:1].copy(), x.shape)

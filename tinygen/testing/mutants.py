@@ -2,14 +2,14 @@
 
 A mutant of the derivative multiplies, moves or forgets part of what `backward` returns; it is an
 identity op put in front of each input (or behind each output), whose own backward is wrong. So it
-is a mistake of the op's whole vector-Jacobian product, in both orders. A mutant of the value changes
-what comes out. The laws see an op like any other:
+is a mistake of the op's whole vector-Jacobian product, in both orders. A mutant of the value
+changes what comes out. The laws see an op like any other:
 
     judge(load()["tanh"], MUTANTS["derivative x 1.00001"]).fate      "killed"
 
-A mutant that changed nothing on any call is *equivalent*: no test could tell (the zeroed gradient of
-`floor`, which is zero). One that did change something and broke no law has *survived*: a hole in the
-laws.
+A mutant that changed nothing on any call is *equivalent*: no test could tell (the zeroed gradient
+of `floor`, which is zero). One that did change something and broke no law has *survived*: a hole in
+the laws.
 """
 
 from __future__ import annotations

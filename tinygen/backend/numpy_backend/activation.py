@@ -1,4 +1,5 @@
-"""ReLU, GELU and SiLU in cache-sized blocks, each with its derivative from the same intermediate values.
+"""ReLU, GELU and SiLU in cache-sized blocks, each with its derivative from the same intermediate
+values.
 
     relu       h = max(u, 0)                            dh = 1 where u > 0, else 0
     silu       h = u s,      s = 1/(1 + exp(-u))        dh = s + h (1 - s)
@@ -6,12 +7,12 @@
                              v = sqrt(2/pi) (u + 0.044715 u^3)
     gelu       h = u Phi(u), Phi the normal cdf         dh = Phi(u) + u phi(u)
 
-(Hendrycks and Gimpel 2016, arXiv:1606.08415; 0.5 (1 + tanh v) is the sigmoid of 2 v, which keeps its
-relative accuracy for negative u.) The derivative is kept instead of u: backward is one product.
+(Hendrycks and Gimpel 2016, arXiv:1606.08415; 0.5 (1 + tanh v) is the sigmoid of 2 v, which keeps
+its relative accuracy for negative u.) The derivative is kept instead of u: backward is one product.
 
 A block runs without any test of its values. Only when the processor reports an overflow or a NaN,
-that is for huge or infinite u, the block is done again with u clipped to where h has long reached its
-limit, max(u, 0).
+that is for huge or infinite u, the block is done again with u clipped to where h has long reached
+its limit, max(u, 0).
 """
 
 from collections.abc import Callable
@@ -29,22 +30,54 @@ _V_LINEAR = sqrt(2.0 / pi)
 _V_CUBIC = 0.044715 * _V_LINEAR
 _PHI_AT_ZERO = 1.0 / sqrt(2.0 * pi)
 
-# Phi(-a) exp(a^2/2) = N(a)/D(a) for a >= 0, relative errors 7e-9 (to a = 14) and 4e-18 (to a = 40): our
-# own rational interpolation at Chebyshev nodes of (a - k)/(a + k), in 70-digit arithmetic, lowest power
-# first. Every coefficient is positive, so nothing cancels.
+# Phi(-a) exp(a^2/2) = N(a)/D(a) for a >= 0, relative errors 7e-9 (to a = 14) and 4e-18 (to a = 40):
+# our own rational interpolation at Chebyshev nodes of (a - k)/(a + k), in 70-digit arithmetic,
+# lowest power first. Every coefficient is positive, so nothing cancels.
 _MILLS32 = (
-    (0.5000000018658018, 0.4364557850998665, 0.18182845967471523, 0.04014623724638465)
-    + (0.004040424259253225,),
-    (1.0, 1.670796427211471, 1.1967559294579577, 0.4657462394607835, 0.10063858638365455)
-    + (0.010127711632123405,),
+    (
+        0.5000000018658018,
+        0.4364557850998665,
+        0.18182845967471523,
+        0.04014623724638465,
+        0.004040424259253225,
+    ),
+    (
+        1.0,
+        1.670796427211471,
+        1.1967559294579577,
+        0.4657462394607835,
+        0.10063858638365455,
+        0.010127711632123405,
+    ),
 )
 _MILLS64 = (
-    (0.5, 0.8397238516497012, 0.6982727602091924, 0.37192452783763086, 0.13928366284975416)
-    + (0.03816139660020786, 0.007739168579230838, 0.001149051027146752, 0.00012005960001504813)
-    + (8.035499103095841e-06, 2.653253973520101e-07),
-    (1.0, 2.4773322641022686, 2.873170685924359, 2.063602974742614, 1.0223739910768512)
-    + (0.36793634334707037, 0.09849639564512642, 0.019698833422242146, 0.002900385802982901)
-    + (0.00030160986018029965, 2.0142009252603252e-05, 6.650721429802096e-07),
+    (
+        0.5,
+        0.8397238516497012,
+        0.6982727602091924,
+        0.37192452783763086,
+        0.13928366284975416,
+        0.03816139660020786,
+        0.007739168579230838,
+        0.001149051027146752,
+        0.00012005960001504813,
+        8.035499103095841e-06,
+        2.653253973520101e-07,
+    ),
+    (
+        1.0,
+        2.4773322641022686,
+        2.873170685924359,
+        2.063602974742614,
+        1.0223739910768512,
+        0.36793634334707037,
+        0.09849639564512642,
+        0.019698833422242146,
+        0.002900385802982901,
+        0.00030160986018029965,
+        2.0142009252603252e-05,
+        6.650721429802096e-07,
+    ),
 )
 
 
@@ -58,8 +91,8 @@ def activation_forward(
 ) -> tuple[Array, Array | None]:
     """(h, dh/du), or (h, None), for a float array u of any shape.
 
-    `name` is "relu", "silu", "gelu" or "gelu_tanh". h goes to `out`, over u if `overwrite`, else to a
-    fresh array.
+    `name` is "relu", "silu", "gelu" or "gelu_tanh". h goes to `out`, over u if `overwrite`, else to
+    a fresh array.
     """
     kernel, limits = _KERNELS[name]
     limit = limits[u.dtype == np.float64]
@@ -105,8 +138,8 @@ def relu_forward(u: Array, with_derivative: bool = True) -> tuple[Array, Array |
     return activation_forward(u, "relu", with_derivative=with_derivative)
 
 
-# A kernel reads x and writes h into y and, unless d is None, dh into d; s and t are scratch. All are
-# vectors of one block, and none overlaps another.
+# A kernel reads x and writes h into y and, unless d is None, dh into d; s and t are scratch. All
+# are vectors of one block, and none overlaps another.
 Kernel = Callable[[Array, Array, Array | None, Array, Array], None]
 
 
@@ -172,7 +205,8 @@ def _sigmoid(t: Array, s: Array) -> None:
 def _with_limits(
     kernel: Kernel, limit: float, x: Array, y: Array, d: Array | None, s: Array, t: Array
 ) -> None:
-    """The kernel within +-limit; beyond it h = max(x, 0), to less than the smallest normal number."""
+    """The kernel within +-limit; beyond it h = max(x, 0), to less than the smallest normal
+    number."""
     kernel(np.clip(x, -limit, limit), y, d, s, t)
     beyond = np.flatnonzero(np.absolute(x) > limit)
     y[beyond] = np.maximum(x[beyond], 0.0)
@@ -180,8 +214,8 @@ def _with_limits(
         d[beyond] = x[beyond] > 0.0
 
 
-# Limits (float32, float64): the kernel does not overflow within them, and |h - max(u, 0)| beyond them
-# is below 1e-36 and 1e-300.
+# Limits (float32, float64): the kernel does not overflow within them, and |h - max(u, 0)| beyond
+# them is below 1e-36 and 1e-300.
 _KERNELS: dict[str, tuple[Kernel, tuple[float, float]]] = {
     "relu": (_relu, (1.0, 1.0)),
     "silu": (_silu, (88.0, 708.0)),

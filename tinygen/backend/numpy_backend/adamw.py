@@ -1,4 +1,5 @@
-"""One AdamW update of one cache-sized slice (Loshchilov and Hutter 2019, algorithm 2, as PyTorch has it)."""
+"""One AdamW update of one cache-sized slice (Loshchilov and Hutter 2019, algorithm 2, as PyTorch
+has it)."""
 
 from math import sqrt
 
@@ -26,7 +27,8 @@ def adamw_update(
 ) -> None:
     """Update param, m and v in place; all are vectors of one length, `scratch` at least as long.
 
-    m <- beta1 m + (1 - beta1) g;  v <- beta2 v + (1 - beta2) g^2;  param <- (1 - lr weight_decay) param
+    m <- beta1 m + (1 - beta1) g;  v <- beta2 v + (1 - beta2) g^2;  param <- (1 - lr weight_decay)
+    param
     - lr/(1 - beta1^t) m / (sqrt(v)/sqrt(1 - beta2^t) + eps),  with t = `step`, which starts at 1.
 
     The bias corrections are scalars: both are moved out of the quotient, so that they cost no pass.

@@ -7,10 +7,11 @@ q is (B, H, T_q, D), k and v are (B, H_kv, T_k, D): each key head serves a group
 query heads in order, and the group's queries are stacked as the columns of one product. Scores are
 held transposed, (T_k, G T_q): what hides keys then covers whole rows of memory.
 
-The work is done in tiles that stay in the cache. Short sequences go several heads and batch elements
-at a time, long ones in blocks of queries, each against only the keys that it can see: half of the
-causal work is never done. Only log sum exp is kept, and backward makes the probabilities again (Dao
-et al. 2022, arXiv:2205.14135): extra memory is O(T), for 1 % of a small GPT's training step.
+The work is done in tiles that stay in the cache. Short sequences go several heads and batch
+elements at a time, long ones in blocks of queries, each against only the keys that it can see: half
+of the causal work is never done. Only log sum exp is kept, and backward makes the probabilities
+again (Dao et al. 2022, arXiv:2205.14135): extra memory is O(T), for 1 % of a small GPT's training
+step.
 
 As in softmax.py, exp runs without a shift where the sums show that none was needed. A query that
 sees no key gives zeros and gets a zero gradient.

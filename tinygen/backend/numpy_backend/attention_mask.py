@@ -82,7 +82,8 @@ class Visibility:
 
 
 def _additive(mask: Array, dtype: np.dtype[np.generic]) -> Array:
-    """Boolean (True = attend) or additive (..., T_q, T_k) -> additive (..., T_k, T_q), contiguous."""
+    """Boolean (True = attend) or additive (..., T_q, T_k) -> additive (..., T_k, T_q),
+    contiguous."""
     transposed = np.swapaxes(np.atleast_2d(mask), -1, -2)
     if transposed.dtype == np.bool_:
         return _minus_infinity(~transposed, dtype)

@@ -1,4 +1,5 @@
-"""Softmax cross-entropy of logits (N, classes), forward and backward, without the log-probabilities.
+"""Softmax cross-entropy of logits (N, classes), forward and backward, without the
+log-probabilities.
 
 For integer targets t, label smoothing s and z-loss weight z (Chowdhery et al. 2022, section 5):
 
@@ -11,7 +12,8 @@ and for targets that are weights w (N, classes):
     loss = sum(w) lse - w . x + z lse^2
     dx   = g ((sum(w) + 2 z lse) softmax(x) - w),  dw = g (lse - x)
 
-The softmax is made again in backward from the logits and lse: one exp, and no (N, classes) array kept.
+The softmax is made again in backward from the logits and lse: one exp, and no (N, classes) array
+kept.
 """
 
 import numpy as np
@@ -28,7 +30,8 @@ def cross_entropy_forward(
     ignore_index: int | None = None,
     z_loss: float = 0.0,
 ) -> tuple[Array, Array]:
-    """logits (N, classes), targets (N,) integers -> loss of each row (N,), and lse (N,) for backward.
+    """logits (N, classes), targets (N,) integers -> loss of each row (N,), and lse (N,) for
+    backward.
 
     A row whose target is `ignore_index` has loss 0; every other target is in [0, classes).
     """

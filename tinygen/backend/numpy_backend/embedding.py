@@ -1,7 +1,8 @@
 """Sums of rows and elements by index: the gradient of an embedding and of a gather, deterministic.
 
-`np.add.at` is five times slower. A small table is one product with a one-hot matrix; a large one sorts
-the indices (stably, so that the order of summation is that of the batch) and adds up each run.
+`np.add.at` is five times slower. A small table is one product with a one-hot matrix; a large one
+sorts the indices (stably, so that the order of summation is that of the batch) and adds up each
+run.
 """
 
 import numpy as np
@@ -16,7 +17,8 @@ ONE_HOT_ELEMENTS = 1 << 20
 
 
 def embedding_backward(g: Array, ids: Array, rows: int, one_hot_rows: int | None = None) -> Array:
-    """g (N, width), ids (N,) integers in [0, rows) -> (rows, width): row i is the sum of g[ids == i]."""
+    """g (N, width), ids (N,) integers in [0, rows) -> (rows, width): row i is the sum of g[ids ==
+    i]."""
     if rows <= (ONE_HOT_ROWS if one_hot_rows is None else one_hot_rows):
         dweight = _by_one_hot(g, ids, rows)
         if np.isfinite(dweight).all():
@@ -27,10 +29,12 @@ def embedding_backward(g: Array, ids: Array, rows: int, one_hot_rows: int | None
 def scatter_add(
     shape: tuple[int, ...], dtype: np.dtype[np.generic], indices: Array, updates: Array, axis: int
 ) -> Array:
-    """Zeros of `shape`, plus every update at its index along `axis` (the adjoint of take_along_axis).
+    """Zeros of `shape`, plus every update at its index along `axis` (the adjoint of
+    take_along_axis).
 
-    `indices` and `updates` have one shape, equal to `shape` but along `axis`; negative indices count
-    from the end, duplicates add up in order. Float updates are summed in float64, then rounded once.
+    `indices` and `updates` have one shape, equal to `shape` but along `axis`; negative indices
+    count from the end, duplicates add up in order. Float updates are summed in float64, then
+    rounded once.
     """
     axis = axis % len(shape)
     size = shape[axis]

@@ -49,7 +49,8 @@ def layer_norm_backward(
     """Gradients (dx, dweight, dbias), None where `needs` does not ask for one.
 
     With c = x - mean and gw = g w:
-    dx = rstd (gw - mean_n(gw) - c rstd^2 mean_n(gw c)),  dw = sum over rows of g c rstd,  db = of g.
+    dx = rstd (gw - mean_n(gw) - c rstd^2 mean_n(gw c)),  dw = sum over rows of g c rstd,  db = of
+    g.
     """
     grad, source = as_rows(g), as_rows(x)
     rows, n = source.shape

@@ -13,7 +13,8 @@ import numpy as np
 from tinygen.backend.numpy_backend.array import Array
 
 BLOCK = 65536
-"""Elements of a block: with two or three scratch arrays it stays in a second-level cache of 1-2 MB."""
+"""Elements of a block: with two or three scratch arrays it stays in a second-level cache of 1-2
+MB."""
 
 
 def as_rows(x: Array) -> Array:
@@ -22,7 +23,8 @@ def as_rows(x: Array) -> Array:
 
 
 def row_blocks(rows: int, width: int, block: int | None = None) -> Iterator[slice]:
-    """Slices that cover `rows` rows of `width` elements, about `block` (default `BLOCK`) elements each."""
+    """Slices that cover `rows` rows of `width` elements, about `block` (default `BLOCK`) elements
+    each."""
     step = max(1, (BLOCK if block is None else block) // max(1, width))
     for start in range(0, rows, step):
         yield slice(start, min(start + step, rows))

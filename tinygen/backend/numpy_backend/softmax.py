@@ -1,13 +1,14 @@
-"""softmax, log-softmax and log-sum-exp along any axis, without the search for a maximum where it can be.
+"""softmax, log-softmax and log-sum-exp along any axis, without the search for a maximum where it
+can be.
 
     softmax(x) = exp(x - m) / sum exp(x - m)   is the same number for every shift m.
 
 The maximum is the usual m because exp then neither overflows nor underflows. But it is the slowest
 reduction that NumPy has on short rows, and mostly m = 0 serves: if sum exp(x) lies well inside the
 floating-point range, nothing overflowed, and every term that matters kept all its digits. So each
-block is first done with m = 0; only rows whose sum is outside [SAFE_LOW, SAFE_HIGH] are done again with
-their own maximum. Those are also all rows with infinities and NaN, which then follow IEEE arithmetic:
-a row of nothing but -inf, or with +inf, has softmax NaN.
+block is first done with m = 0; only rows whose sum is outside [SAFE_LOW, SAFE_HIGH] are done again
+with their own maximum. Those are also all rows with infinities and NaN, which then follow IEEE
+arithmetic: a row of nothing but -inf, or with +inf, has softmax NaN.
 """
 
 import numpy as np
@@ -19,7 +20,8 @@ SAFE_LOW, SAFE_HIGH = 1e-4, 1e30
 """Sums of exp(x) for which no shift is needed, in float32 and float64."""
 
 SAFE_EXPONENT = 60.0
-"""Up to this |lse|, softmax = exp(x) exp(-lse) needs no subtraction: neither factor over- or underflows."""
+"""Up to this |lse|, softmax = exp(x) exp(-lse) needs no subtraction: neither factor over- or
+underflows."""
 
 
 def softmax(x: Array, axis: int = -1) -> Array:
@@ -51,7 +53,8 @@ def log_softmax(x: Array, axis: int = -1) -> Array:
             lse = log_sums(rows[block], y[block])
             high = lse.astype(x.dtype)
             out = np.subtract(rows[block], high[:, None], out=y[block])
-            # A large lse has digits below the last of x's dtype. Where it is infinite there are none.
+            # A large lse has digits below the last of x's dtype. Where it is infinite there are
+            # none.
             low = np.where(np.isfinite(lse), lse - high, 0.0).astype(x.dtype)
             if low.any():
                 out -= low[:, None]
@@ -84,7 +87,8 @@ def logsumexp(x: Array, axis: int = -1, keepdims: bool = False) -> Array:
 
 
 def exp_and_sum(x: Array, out: Array, *, normalise: bool) -> tuple[Array, Array | None]:
-    """out = exp(x - shift) for every row of x (rows, n); returns its row sums and the shift, None for 0.
+    """out = exp(x - shift) for every row of x (rows, n); returns its row sums and the shift, None
+    for 0.
 
     With `normalise`, out is divided by the sums. The caller silences overflow and invalid.
     """
@@ -111,7 +115,8 @@ def is_safe(sums: Array) -> Array:
 
 
 def log_sums(x: Array, scratch: Array) -> Array:
-    """log sum exp of every row of x (rows, n), in float64: it is subtracted from numbers of its size.
+    """log sum exp of every row of x (rows, n), in float64: it is subtracted from numbers of its
+    size.
 
     A row of nothing but -inf gives -inf, one with +inf gives +inf.
     """

@@ -8,7 +8,8 @@ and the other parts of the line follow from erf(-x) = -erf(x) and erfc(x) = 1 - 
 the function of Shepherd and Laframboise, "Chebyshev approximation of (1 + 2x) exp(x^2) erfc x",
 Math. Comp. 36 (1981): smooth from 1 to the underflow; we take its logarithm, so that only one
 exponential rounds. The coefficients are our own, lowest power first: R and L interpolate at
-Chebyshev nodes in 70-digit arithmetic (errors 7e-18 and 2e-17); N/D is a weighted minimax fit (3e-9).
+Chebyshev nodes in 70-digit arithmetic (errors 7e-18 and 2e-17); N/D is a weighted minimax fit
+(3e-9).
 
 Measured against 70-digit values: erf within 1.6 ulp, erfc within 3 ulp down to the underflow.
 """
@@ -72,7 +73,8 @@ _SATURATED = 4.2  # erf(4.2) is one in float32
 
 
 def erf(x: Array) -> Array:
-    """erf(x) = 2/sqrt(pi) integral of exp(-s^2) for s from 0 to x, of every element of a float array."""
+    """erf(x) = 2/sqrt(pi) integral of exp(-s^2) for s from 0 to x, of every element of a float
+    array."""
     return _blocked(_erf32 if x.dtype == np.float32 else _erf64, x)
 
 
@@ -151,8 +153,9 @@ def _correction(x: Array) -> Array:
 def _tail(a: Array) -> Array:
     """erfc(a) for a >= 1, NaN for NaN.
 
-    The exponent L - a^2 is kept as the sum of two floats, high + low: a^2 = s^2 + (a - s)(a + s) with
-    `s` the float32 nearest to `a`, whose square is exact. Then exp(high + low) = exp(high)(1 + low).
+    The exponent L - a^2 is kept as the sum of two floats, high + low: a^2 = s^2 + (a - s)(a + s)
+    with `s` the float32 nearest to `a`, whose square is exact. Then exp(high + low) = exp(high)(1 +
+    low).
     """
     a = np.minimum(a, _UNDERFLOW)
     t = a - 2.0

@@ -9,8 +9,8 @@ An entry is everything that is needed to put an op under every law of `tinygen.t
         bound=bounds.each(bounds.ulp(4)),                    # a formula, see `bounds`
     )
 
-Your own op (a `tg.Function`) is registered the same way, and `laws.check_all("name")` proves it. The
-truth is written in NumPy or `math`, takes the arrays (the floating ones as `numpy.longdouble`,
+Your own op (a `tg.Function`) is registered the same way, and `laws.check_all("name")` proves it.
+The truth is written in NumPy or `math`, takes the arrays (the floating ones as `numpy.longdouble`,
 where the machine has it more precise than float64) and the parameters, and returns what the op must
 return.
 """

@@ -22,15 +22,16 @@ def shaped(draw: Draw) -> Call:
 
 
 for name in ("zeros", "ones"):
+    f = getattr(ops, name)
     register(
-        getattr(ops, name),
+        f,
         args=shaped,
         truth=getattr(np, name),
         exempt=WITHOUT_ARRAYS,
         bad=(
-            bad("negative length", ShapeError, lambda f=getattr(ops, name): f((2, -1))),
-            bad("no dtype", DtypeError, lambda f=getattr(ops, name): f(2, dtype="float33")),
-            bad("complex", DtypeError, lambda f=getattr(ops, name): f(2, dtype="complex64")),
+            bad("negative length", ShapeError, lambda f=f: f((2, -1))),
+            bad("no dtype", DtypeError, lambda f=f: f(2, dtype="float33")),
+            bad("complex", DtypeError, lambda f=f: f(2, dtype="complex64")),
         ),
         **CONSTANT,
     )
@@ -95,13 +96,14 @@ register(
 )
 
 for name in ("zeros_like", "ones_like"):
+    f = getattr(ops, name)
     register(
-        getattr(ops, name),
+        f,
         args=one(),
         truth=getattr(np, name),
         differentiable=False,
         exact_on_ints=True,
-        bad=(bad("no dtype", DtypeError, lambda f=getattr(ops, name): f(zeros(2), dtype="x")),),
+        bad=(bad("no dtype", DtypeError, lambda f=f: f(zeros(2), dtype="x")),),
     )
 
 register(
