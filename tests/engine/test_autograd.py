@@ -1,0 +1,354 @@
+"""The engine: what is recorded, what is freed, what is refused, and gradients of every order."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygen as tg
+from tinygen import nn, ops
+from tinygen.errors import DtypeError, GraphError, ShapeError
+from tinygen.random import Generator
+
+
+def leaf(*values: float) -> tg.Tensor:
+    return tg.tensor(list(values), dtype="float64", requires_grad=True)
+
+
+class Cube(tg.Function):
+    """y = x^3;  dx = 3 g x^2."""
+
+    def forward(self, x: Any) -> Any:
+        self.save(x=x)
+        return x * x * x
+
+    def backward(self, g: Any) -> Any:
+        return 3 * g * self.saved.x * self.saved.x
+
+
+# ---- values and orders ---------------------------------------------------------------------------
+
+
+def test_a_users_op_has_every_order() -> None:
+    x = leaf(2.0, -1.0)
+    (first,) = tg.grad(Cube.apply(x).sum(), x, create_graph=True)
+    (second,) = tg.grad(first.sum(), x, create_graph=True)
+    (third,) = tg.grad(second.sum(), x)
+    assert first.tolist() == [12, 3]
+    assert second.tolist() == [12, -6]
+    assert third.tolist() == [6, 6]
+    tg.testing.check_grad(Cube.apply, x)
+
+
+def test_a_leaf_that_is_used_often_gathers_every_path() -> None:
+    x = leaf(3.0)
+    y = x * x + x
+    (y * y + x).sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [2 * 12 * 7 + 1]
+
+
+def test_backward_adds_and_grad_does_not() -> None:
+    x = leaf(1.0, 2.0)
+    for _ in range(2):
+        (x * x).sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [4, 8]
+    tg.grad((x * x).sum(), x)
+    assert x.grad.tolist() == [4, 8]
+
+
+def test_accumulation_corrupts_no_sibling() -> None:
+    """add hands one array to both sides; a third path must not be added into the shared one."""
+    a, b = leaf(1.0), leaf(2.0)
+    total = a + b
+    (total + a + a).sum().backward()
+    assert a.grad is not None
+    assert b.grad is not None
+    assert (a.grad.item(), b.grad.item()) == (3, 1)
+
+
+def test_weighted_outputs_and_inner_inputs() -> None:
+    x = leaf(1.0, 2.0)
+    y = x * x
+    z = ops.exp(y)
+    dy, dx = tg.grad([y, z], [y, x], [leaf(1.0, 0.0).detach(), leaf(0.0, 1.0).detach()])
+    assert dy is not None
+    assert dx is not None
+    np.testing.assert_allclose(dy.numpy(), [1, np.exp(4)])
+    np.testing.assert_allclose(dx.numpy(), [2, 4 * np.exp(4)])
+
+
+def test_a_chain_of_a_hundred_thousand_nodes() -> None:
+    x = leaf(1.0)
+    y = x
+    for _ in range(100_000):
+        y = y + 1.0
+    y.backward()
+    assert x.grad is not None
+    assert x.grad.item() == 1
+    del y
+
+
+# ---- what is kept, and freed ---------------------------------------------------------------------
+
+
+def test_buffers_are_freed_without_the_garbage_collector() -> None:
+    gc.disable()
+    try:
+        x = tg.tensor(np.ones(1000), requires_grad=True)
+        y = ops.exp(x)
+        z = ops.tanh(y)
+        watched = [weakref.ref(t.data) for t in (y, z)]
+        del y
+        z.sum().backward()
+        del z
+        assert [w() for w in watched] == [None, None]
+    finally:
+        gc.enable()
+
+
+def test_no_grad_is_a_context_a_decorator_and_of_one_thread() -> None:
+    x = leaf(1.0)
+    with tg.no_grad():
+        assert not (x * 2.0).requires_grad
+        with tg.enable_grad():
+            assert (x * 2.0).requires_grad
+        seen = []
+        thread = threading.Thread(target=lambda: seen.append((x * 2.0).requires_grad))
+        thread.start()
+        thread.join()
+    assert seen == [True]
+    assert not tg.no_grad()(lambda: x * 2.0)().requires_grad
+    assert (x * 2.0).requires_grad
+
+
+# ---- what is refused -----------------------------------------------------------------------------
+
+
+def test_a_graph_is_used_once_unless_it_is_retained() -> None:
+    x = leaf(2.0)
+    y = x * x
+    y.backward(retain_graph=True)
+    y.backward()
+    assert x.grad is not None
+    assert x.grad.item() == 8
+    with pytest.raises(GraphError, match="retain_graph"):
+        y.backward()
+    with pytest.raises(GraphError, match="freed"):
+        tg.grad(y, x)
+
+
+def test_an_update_between_forward_and_backward_is_an_error() -> None:
+    weight = nn.Parameter(np.ones((2, 2), np.float32))
+    optimizer = tg.optim.SGD([weight], lr=0.1)
+    x = tg.ones((2, 2), requires_grad=True)
+    stale, view = ops.matmul(x, weight).sum(), ops.matmul(x, weight.T).sum()
+    linear = ops.linear(x, weight).sum()
+    harmless = (weight + 1.0).sum()
+    ops.matmul(x, weight).sum().backward()
+    optimizer.step()
+    for loss in (stale, view, linear):
+        with pytest.raises(GraphError, match="in place"):
+            loss.backward()
+    harmless.backward()  # its gradient does not read the weight
+
+
+def test_calls_that_cannot_be_right() -> None:
+    x = leaf(1.0, 2.0)
+    with pytest.raises(GraphError, match="one element"):
+        (x * x).backward()
+    with pytest.raises(ShapeError, match="same shape"):
+        (x * x).backward(tg.ones(3, dtype="float64"))
+    with pytest.raises(ShapeError, match="same shape and dtype"):
+        (x * x).backward(tg.ones(2))
+    with pytest.raises(GraphError, match="no graph"):
+        tg.ones(1).backward()
+    with pytest.raises(GraphError, match="do not depend"):
+        tg.grad((x * x).sum(), leaf(1.0))
+    assert tg.grad((x * x).sum(), leaf(1.0), allow_unused=True) == (None,)
+    with pytest.raises(GraphError, match="does not require"):
+        tg.grad((x * x).sum(), tg.ones(1))
+    with pytest.raises(ShapeError, match="grad_outputs"):
+        tg.grad(x * x, x, [tg.ones(2), tg.ones(2)])
+    with pytest.raises(DtypeError, match="floating"):
+        tg.tensor([1, 2], requires_grad=True)
+    with pytest.raises(GraphError, match="lose the gradient"):
+        np.asarray(x)
+    with pytest.raises(DtypeError, match=r"tg\.tensor"):
+        ops.exp([1.0, 2.0])
+    with pytest.raises(DtypeError, match="at least one"):
+        ops.add(1.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("gradient", "message"),
+    [
+        (lambda g: None, "None"),
+        (lambda g: g[:1], "shape"),
+        (lambda g: g.astype("float32"), "dtype"),
+        (lambda g: (g, g), "2 gradients"),
+    ],
+)
+def test_a_wrong_backward_is_caught_at_its_edge(gradient: Any, message: str) -> None:
+    class Wrong(tg.Function):
+        def forward(self, x: Any) -> Any:
+            return x + 1
+
+        def backward(self, g: Any) -> Any:
+            return gradient(g)
+
+    with pytest.raises(GraphError, match=message):
+        Wrong.apply(leaf(1.0, 2.0)).sum().backward()
+
+
+def test_a_saved_float_that_is_neither_input_nor_output_has_no_second_order() -> None:
+    class Lossy(tg.Function):
+        def forward(self, x: Any) -> Any:
+            self.save(slope=2 * x)
+            return x * x
+
+        def backward(self, g: Any) -> Any:
+            return g * self.saved.slope
+
+    x = leaf(3.0)
+    assert tg.grad(Lossy.apply(x), x)[0].item() == 6  # type: ignore[union-attr]
+    with pytest.raises(GraphError, match="neither an input nor an output"):
+        tg.grad(Lossy.apply(x), x, create_graph=True)
+
+
+# ---- hooks, freeze -------------------------------------------------------------------------------
+
+
+def test_hooks_see_whole_gradients_and_may_replace_them() -> None:
+    x = leaf(1.0, -2.0)
+    y = x * 3.0
+    seen: list[list[float]] = []
+    remove = y.register_hook(lambda g: seen.append(g.tolist()))
+    y.register_hook(lambda g: g * 10.0)
+    (y + y).sum().backward()
+    assert seen == [[2, 2]]
+    assert x.grad is not None
+    assert x.grad.tolist() == [60, 60]
+    remove()
+    x.register_hook(lambda g: g * 0.0)
+    assert tg.grad((x * 2.0).sum(), x)[0].tolist() == [0, 0]  # type: ignore[union-attr]
+    x.register_hook(lambda g: g[:1])
+    with pytest.raises(GraphError, match="hook"):
+        (x * 2.0).sum().backward()
+    with pytest.raises(GraphError, match="never be called"):
+        tg.ones(1).register_hook(lambda g: g)
+
+
+def test_freeze_makes_constants_and_restores() -> None:
+    layer = nn.Linear(2, 2, rng=Generator(0))
+    layer.bias.requires_grad_(False)
+    x = tg.ones((1, 2), requires_grad=True)
+    with tg.freeze(layer):
+        layer(x).sum().backward()
+        assert layer.frozen
+    assert x.grad is not None
+    assert layer.weight.grad is None
+    assert not layer.frozen
+    assert (layer.weight.requires_grad, layer.bias.requires_grad) == (True, False)
+
+
+# ---- recomputation -------------------------------------------------------------------------------
+
+
+def test_checkpoint_is_the_plain_computation_bit_for_bit() -> None:
+    """Captured weights, a captured inner tensor that shares history with one, and dropout."""
+    rng, weight, x = Generator(3), leaf(0.5, -1.5), leaf(1.0, 2.0)
+
+    def gradients(run: Any) -> list[Any]:
+        stream = rng.spawn("dropout")
+        shared = weight * x
+        y = run(lambda h: ops.dropout(ops.tanh(h * weight + shared), 0.5, rng=stream), shared)
+        loss = (y * y).sum()
+        first = tg.grad(loss, [weight, x], create_graph=True)
+        second = tg.grad((first[0] * first[1]).sum(), [weight, x])  # type: ignore[operator]
+        return [loss.item(), *(g.tolist() for g in (*first, *second) if g is not None)]
+
+    plain = gradients(lambda f, h: f(h))
+    assert gradients(tg.checkpoint) == plain
+    assert len(plain) == 5
+
+
+def test_checkpoint_keeps_inputs_alone() -> None:
+    x = tg.tensor(np.ones(1000), requires_grad=True)
+    inner: list[Any] = []
+
+    def segment(h: tg.Tensor) -> tg.Tensor:
+        y = ops.exp(h)
+        inner.append(weakref.ref(y.data))
+        return ops.tanh(y)
+
+    y = tg.checkpoint(segment, x)
+    assert inner[0]() is None
+    y.sum().backward()
+    assert len(inner) == 2
+    with tg.no_grad():
+        assert not tg.checkpoint(segment, x).requires_grad
+    assert not tg.checkpoint(segment, tg.ones(3)).requires_grad
+
+
+# ---- the Tensor ----------------------------------------------------------------------------------
+
+
+def test_what_a_tensor_says_of_itself() -> None:
+    x = tg.tensor([[1.0, 2.0]], requires_grad=True)
+    assert (x.shape, x.ndim, x.size, len(x), x.device, x.is_leaf) == ((1, 2), 2, 2, 1, "cpu", True)
+    assert repr(x) == "tensor([[1., 2.]], dtype=float32, requires_grad=True)"
+    assert "from=Multiply" in repr(x * 2.0)
+    assert [row.tolist() for row in x] == [[1, 2]]
+    assert not x.numpy().flags.writeable
+    assert tg.ones(2).numpy().flags.writeable
+    assert (x.detach().requires_grad, x.clone().requires_grad) == (False, True)
+    assert (float(x.sum()), int(x.sum()), bool(x.sum())) == (3.0, 3, True)
+    assert np.asarray(x.detach()).tolist() == [[1, 2]]
+    assert x.to("cpu") is x
+    assert x.to(dtype="float64").dtype == np.float64
+    with pytest.raises(ShapeError, match="one element"):
+        x.item()
+    with pytest.raises(ShapeError, match="ambiguous"):
+        bool(x)
+    with pytest.raises(ShapeError, match="no length"):
+        len(x.sum())
+    with pytest.raises(ShapeError, match="matrices"):
+        _ = tg.ones(2).T
+
+
+def test_dtypes_of_new_tensors() -> None:
+    kinds = {"float32": [1.0, 2], "int64": [1, 2], "bool": [True, False]}
+    for dtype, data in kinds.items():
+        assert tg.tensor(data).dtype == dtype
+    assert tg.tensor(np.zeros(2, "float64")).dtype == np.float64
+    assert tg.tensor(np.zeros(2, "uint8")).dtype == np.uint8
+    assert tg.tensor([1, 2], dtype="float64").dtype == np.float64
+    source = np.zeros(2)
+    copied = tg.tensor(source)
+    source[0] = 1
+    assert copied.tolist() == [0, 0]
+    with pytest.raises(ShapeError, match="equal lengths"):
+        tg.tensor([[1], [1, 2]])
+    with pytest.raises(DtypeError, match="real numbers"):
+        tg.tensor(["text"])
+
+
+def test_deepcopy_is_for_leaves() -> None:
+    import copy
+
+    x = leaf(1.0)
+    (x * x).sum().backward()
+    y = copy.deepcopy(x)
+    assert y is not x
+    assert y.requires_grad
+    assert y.grad is not None
+    assert y.grad.tolist() == [2]
+    with pytest.raises(GraphError, match="deep-copied"):
+        copy.deepcopy(x * x)
