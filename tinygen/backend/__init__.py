@@ -28,6 +28,9 @@ CPU = NumpyBackend()
 PYTHON_SCALARS = (bool, int, float, type(None))
 """Inputs without a device or dtype of their own; `None` is an optional input left out."""
 
+NUMBERS = frozenset("biufc")
+"""The kinds of dtype that ops work on; complex for numeric derivatives alone."""
+
 
 def backend_named(device: str) -> Backend:
     """The back end of a device name; `UnavailableError` if this machine or version lacks it."""
@@ -43,10 +46,11 @@ def backend_named(device: str) -> Backend:
 
 def raw(value: Any) -> Array:
     """`value` as an array of its back end; Python scalars and `None` stay as they are."""
-    if type(value) is np.ndarray:
-        return value
-    if isinstance(value, (np.generic, np.ndarray)):  # a NumPy scalar, or a subclass as memmap
-        return np.asarray(value)
+    if isinstance(value, (np.generic, np.ndarray)):
+        if value.dtype.kind not in NUMBERS:
+            raise DtypeError(f"an op takes arrays of numbers or booleans, not of {value.dtype}.")
+        # A NumPy scalar, or a subclass such as memmap, becomes an array of NumPy's own class.
+        return value if type(value) is np.ndarray else np.asarray(value)
     if isinstance(value, PYTHON_SCALARS):  # asked second, since np.float64 is also a float
         return value
     raise DtypeError(
@@ -56,7 +60,7 @@ def raw(value: Any) -> Array:
 
 
 def backend_of(arrays: Iterable[Array]) -> Backend:
-    """The one back end that all `arrays` live on; `DeviceError` if there are two."""
+    """The back end that `arrays` live on."""
     for array in arrays:
         if type(array) is np.ndarray:
             return CPU

@@ -15,13 +15,17 @@ the laws.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
 from tinygen import ops
+from tinygen.function import Function
+from tinygen.tensor import Tensor
+from tinygen.testing.bounds import as_tuple
 from tinygen.testing.catalogue import Op
+from tinygen.testing.laws import LAWS, LawError, check_law
 
 Change = Callable[[Any], Any]
 Where = Literal["gradient", "cotangent", "second order", "value"]
@@ -74,41 +78,147 @@ def _first_row(x: Any) -> Any:
 
 
 def _mean(x: Any) -> Any:
-    return x * 0 + ops.mean(x) if x.size else x
+    return x * 0 + ops.mean(x) if x.shape and 0 not in x.shape else x
 
 
 def _half(x: Any) -> Any:
     return ops.astype(ops.astype(x, "float16"), x.dtype)
 
 
-MUTANTS: dict[str, Mutant] = {
-    m.name: m
-    for m in (
-        Mutant("derivative x 1.001", "gradient", lambda g: g * 1.001),
-        Mutant("derivative x 1.00001", "gradient", lambda g: g * 1.00001),
-        Mutant("derivative x 2", "gradient", lambda g: g * 2),
-        Mutant("derivative negated", "gradient", lambda g: -g),
-        Mutant("derivative zeroed", "gradient", lambda g: g * 0),
-        Mutant("derivative + 0.001", "gradient", lambda g: g + 0.001),
-        Mutant("derivative rolled", "gradient", _flat(lambda g: ops.roll(g, 1))),
-        Mutant("derivative in half precision", "gradient", _half),
-        Mutant("derivative's mean", "gradient", _mean),
-        Mutant("derivative's first row", "gradient", lambda g: _first_row(g) if g.ndim else g),
-        Mutant(
-            "derivative without its last", "gradient", _weighted(lambda n: np.arange(n) < n - 1)
-        ),
-        Mutant(
-            "derivative's last twice", "gradient", _weighted(lambda n: 1 + (np.arange(n) > n - 2))
-        ),
-        Mutant("absolute cotangent", "cotangent", ops.abs),
-        Mutant("squared cotangent", "cotangent", lambda g: g * g),
-        Mutant("second order detached", "second order", ops.copy),
-        Mutant("second order x 1.001", "second order", ops.copy),
-        Mutant("value x 1.001", "value", lambda y: y * 1.001),
-        Mutant("value x 1.00001", "value", lambda y: y * 1.00001),
-        Mutant("value negated", "value", lambda y: -y),
-        Mutant("value rolled", "value", _flat(lambda y: ops.roll(y, 1))),
-        Mutant("value in half precision", "value", _half),
-        Mutant("value without its last", "value", _weighted(lambda n: np.arange(n) < n - 1)),
-    )
-}
+def _negated(y: Any) -> Any:
+    return ~y if y.dtype == bool else -y
+
+
+ALL = (
+    Mutant("derivative x 1.001", "gradient", lambda g: g * 1.001),
+    Mutant("derivative x 1.00001", "gradient", lambda g: g * 1.00001),
+    Mutant("derivative x 2", "gradient", lambda g: g * 2),
+    Mutant("derivative negated", "gradient", lambda g: -g),
+    Mutant("derivative zeroed", "gradient", lambda g: g * 0),
+    Mutant("derivative + 0.001", "gradient", lambda g: g + 0.001),
+    Mutant("derivative rolled", "gradient", _flat(lambda g: ops.roll(g, 1))),
+    Mutant("derivative in half precision", "gradient", _half),
+    Mutant("mean of the derivative", "gradient", _mean),
+    Mutant("first row of the derivative", "gradient", lambda g: _first_row(g) if g.shape else g),
+    Mutant("derivative without its last", "gradient", _weighted(lambda n: np.arange(n) < n - 1)),
+    Mutant("last of the derivative twice", "gradient", _weighted(lambda n: 1 + (np.arange(n) == n - 1))),
+    Mutant("|cotangent|", "cotangent", lambda g: ops.abs(g)),
+    Mutant("cotangent squared", "cotangent", lambda g: g * g),
+    Mutant("second order detached", "second order", lambda g: g.detach()),
+    Mutant("second order x 1.001", "second order", lambda g: Scaled.apply(g)),
+    Mutant("value x 1.001", "value", lambda y: y * 1.001),
+    Mutant("value x 1.00001", "value", lambda y: y * 1.00001),
+    Mutant("value negated", "value", _negated),
+    Mutant("value rolled", "value", lambda y: np.roll(y, 1)),
+    Mutant("value in half precision", "value", lambda y: y.astype(np.float16)),
+    Mutant("value without its last", "value", _weighted(lambda n: np.arange(n) < n - 1)),
+)
+MUTANTS = {mutant.name: mutant for mutant in ALL}
+
+
+# ---- planting them -------------------------------------------------------------------------------
+
+
+@dataclass
+class Plant:
+    """A mutant in place; it notes whether it ever made a difference."""
+
+    mutant: Mutant
+    made_a_difference: bool = False
+
+    def __call__(self, x: Any) -> Any:
+        """What the mutant makes of an array or Tensor."""
+        where = self.mutant.where
+        if where == "second order" and not isinstance(x, Tensor):
+            return x
+        with np.errstate(all="ignore"):
+            changed = self.mutant.change(x)
+        before, after = _data(x), _data(changed)
+        if where == "value":
+            changed = after = np.asarray(after).astype(before.dtype)
+        differs = before.any() if where == "second order" else not _equal(before, after)
+        self.made_a_difference |= bool(differs)
+        return changed
+
+    def into(self, op: Op) -> Op:
+        """`op` with the mistake in it."""
+
+        def fn(*values: Any, **params: Any) -> Any:
+            if self.mutant.where in ("gradient", "second order"):
+                values = tuple(self._in_gradient(v) for v in values)
+            results = op.fn(*values, **params)
+            if self.mutant.where in ("gradient", "second order"):
+                return results
+            changed = tuple(self._in_result(y) for y in as_tuple(results))
+            return changed if isinstance(results, (tuple, list)) else changed[0]
+
+        return replace(op, fn=fn)
+
+    def _in_gradient(self, value: Any) -> Any:
+        needs = isinstance(value, Tensor) and value.requires_grad
+        return WrongGradient.apply(value, plant=self) if needs else value
+
+    def _in_result(self, y: Any) -> Any:
+        return (WrongValue if self.mutant.where == "value" else WrongGradient).apply(y, plant=self)
+
+
+class WrongGradient(Function):
+    """y = x;  dx = what the plant makes of g."""
+
+    def forward(self, x: Any, *, plant: Plant) -> Any:
+        return x[...]
+
+    def backward(self, g: Any) -> Any:
+        return self.params["plant"](g)
+
+
+class WrongValue(Function):
+    """y = what the plant makes of x;  dx = g."""
+
+    def forward(self, x: Any, *, plant: Plant) -> Any:
+        return plant(x)
+
+    def backward(self, g: Any) -> Any:
+        return g
+
+
+class Scaled(Function):
+    """y = x;  dx = 1.001 g: right in first order, wrong in second when applied to a gradient."""
+
+    def forward(self, x: Any) -> Any:
+        return x[...]
+
+    def backward(self, g: Any) -> Any:
+        return g * 1.001
+
+
+def _data(x: Any) -> Any:
+    return x.data if isinstance(x, Tensor) else x
+
+
+def _equal(a: Any, b: Any) -> bool:
+    return bool(np.array_equal(a, b, equal_nan=a.dtype.kind == "f"))
+
+
+# ---- judging -------------------------------------------------------------------------------------
+
+QUICKEST = ("value", "exact_integers", "first_order", "adjoint", "second_order")
+"""The laws that kill most, first."""
+
+
+def judge(op: Op, mutant: Mutant, examples: int = 6) -> Verdict:
+    """What becomes of `mutant` in `op`, under the op's laws with `examples` calls each."""
+    reason = mutant.reason(op)
+    if reason is not None:
+        return Verdict("exempt", reason=reason)
+    plant = Plant(mutant)
+    wrong = plant.into(op)
+    for name in (*QUICKEST, *(name for name in LAWS if name not in QUICKEST)):
+        if LAWS[name].reason(op) is None:
+            try:
+                check_law(wrong, LAWS[name], examples)
+            except LawError:
+                return Verdict("killed", law=name)
+    if plant.made_a_difference:
+        return Verdict("survived", reason="it made a difference, and no law noticed")
+    return Verdict("equivalent", reason="it made no difference on any call")

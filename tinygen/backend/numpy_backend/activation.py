@@ -20,6 +20,7 @@ from math import pi, sqrt
 
 import numpy as np
 
+from tinygen.backend.numpy_backend.aligned import empty
 from tinygen.backend.numpy_backend.array import Array
 from tinygen.backend.numpy_backend.special import horner
 
@@ -98,16 +99,16 @@ def activation_forward(
     limit = limits[u.dtype == np.float64]
     if overwrite:
         out = u
-    h = out if out is not None and out.flags.c_contiguous else np.empty(u.shape, u.dtype)
-    dh = np.empty(u.shape, u.dtype) if with_derivative else None
+    h = out if out is not None and out.flags.c_contiguous else empty(u.shape, u.dtype)
+    dh = empty(u.shape, u.dtype) if with_derivative else None
 
     source, target = u.reshape(-1), h.reshape(-1)
     slope = None if dh is None else dh.reshape(-1)
-    scratch = np.empty((3, min(BLOCK, source.size)), u.dtype)
+    scratch = [empty((min(BLOCK, source.size),), u.dtype) for _ in range(3)]
     with np.errstate(over="raise", invalid="raise", under="ignore"):
         for start in range(0, source.size, BLOCK):
             x = source[start : start + BLOCK]
-            y, s, t = scratch[:, : x.size]
+            y, s, t = (a[: x.size] for a in scratch)
             d = None if slope is None else slope[start : start + BLOCK]
             try:
                 kernel(x, y, d, s, t)

@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tinygen.backend.numpy_backend.aligned import empty
 from tinygen.backend.numpy_backend.array import Array
 from tinygen.backend.numpy_backend.attention_mask import Visibility
 from tinygen.backend.numpy_backend.rows import ones
@@ -110,7 +111,7 @@ def attention_backward(
                 p -= log_sums[..., None, :]
             np.exp(p, out=p)
             _add_product(p, grad, dv, tile)
-            dscores = v[tile.keys] @ _transposed(grad)
+            dscores = np.matmul(v[tile.keys], _transposed(grad), out=empty(p.shape, p.dtype))
             dscores -= delta[..., None, :]
             dscores *= p
             _add_product(dscores, queries, dk, tile)
@@ -166,7 +167,8 @@ def _exp_scores(
 
 def _scores(queries: Array, keys: Array, visible: Visibility, tile: _Tile) -> Array:
     """K Q^T (..., keys, G rows), -inf where a query does not see a key; Q has been scaled."""
-    scores = keys @ _transposed(queries)
+    shape = (*keys.shape[:3], queries.shape[2])
+    scores = np.matmul(keys, _transposed(queries), out=empty(shape, keys.dtype))
     n_rows = tile.queries[-1].stop - tile.queries[-1].start
     grouped = scores.reshape(*scores.shape[:-1], scores.shape[-1] // n_rows, n_rows)
     visible.hide(grouped, tile.queries, tile.keys)
@@ -198,7 +200,7 @@ def _default_scale(q: Array) -> float:
 def _empty(shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Array:
     """An empty (B, H, T, D), laid out (B, T, H, D): merging the heads is then a view."""
     batch, heads, length, width = shape
-    return np.empty((batch, length, heads, width), dtype).transpose(0, 2, 1, 3)
+    return empty((batch, length, heads, width), dtype).transpose(0, 2, 1, 3)
 
 
 def _grouped(a: Array, kv_heads: int) -> Array:

@@ -18,6 +18,7 @@ kept.
 
 import numpy as np
 
+from tinygen.backend.numpy_backend.aligned import empty
 from tinygen.backend.numpy_backend.array import Array
 from tinygen.backend.numpy_backend.rows import row_blocks, row_sums
 from tinygen.backend.numpy_backend.softmax import SAFE_EXPONENT, log_sums
@@ -119,13 +120,13 @@ def _ignored(targets: Array, ignore_index: int | None) -> Array | None:
 def _log_sums(logits: Array) -> Array:
     lse = np.empty(len(logits), np.float64)
     for block in row_blocks(*logits.shape):
-        lse[block] = log_sums(logits[block], np.empty(logits[block].shape, logits.dtype))
+        lse[block] = log_sums(logits[block], empty(logits[block].shape, logits.dtype))
     return lse
 
 
 def _scaled_softmax(logits: Array, lse: Array, scale: Array) -> Array:
     """scale softmax(logits), row by row."""
-    probs = np.empty(logits.shape, logits.dtype)
+    probs = empty(logits.shape, logits.dtype)
     for block in row_blocks(*logits.shape):
         log_sum, factor, out = lse[block], scale[block], probs[block]
         if np.absolute(log_sum).max(initial=0.0) <= SAFE_EXPONENT:

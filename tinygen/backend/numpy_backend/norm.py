@@ -10,6 +10,7 @@ much memory traffic and an activation's worth of memory in every layer.
 
 import numpy as np
 
+from tinygen.backend.numpy_backend.aligned import empty
 from tinygen.backend.numpy_backend.array import Array
 from tinygen.backend.numpy_backend.rows import as_rows, column_sums, row_blocks, row_sums
 
@@ -23,7 +24,7 @@ def layer_norm_forward(
     """x (..., n), weight and bias (n,) -> y (..., n), mean (rows,), rstd (rows,)."""
     source = as_rows(x)
     rows, n = source.shape
-    y = np.empty((rows, n), x.dtype)
+    y = empty((rows, n), x.dtype)
     mean, rstd = np.empty(rows, x.dtype), np.empty(rows, x.dtype)
     for block in row_blocks(rows, n, BLOCK):
         xs, ys, m = source[block], y[block], mean[block]
@@ -56,7 +57,7 @@ def layer_norm_backward(
     rows, n = source.shape
     needs_x, needs_weight, needs_bias = needs
     w = np.ones(n, x.dtype) if weight is None else weight
-    dx = np.empty((rows, n), x.dtype) if needs_x else None
+    dx = empty((rows, n), x.dtype) if needs_x else None
     dweight = np.zeros(n, x.dtype) if needs_weight else None
     dbias = np.zeros(n, x.dtype) if needs_bias else None
     mean_weight = w / max(n, 1)
@@ -83,7 +84,7 @@ def rms_norm_forward(x: Array, weight: Array | None, eps: float) -> tuple[Array,
     """x (..., n), weight (n,) -> y (..., n), rstd (rows,)."""
     source = as_rows(x)
     rows, n = source.shape
-    y, rstd = np.empty((rows, n), x.dtype), np.empty(rows, x.dtype)
+    y, rstd = empty((rows, n), x.dtype), np.empty(rows, x.dtype)
     for block in row_blocks(rows, n, BLOCK):
         xs, ys = source[block], y[block]
         r = _rstd(xs, eps, out=rstd[block])
@@ -104,7 +105,7 @@ def rms_norm_backward(
     rows, n = source.shape
     needs_x, needs_weight = needs
     w = np.ones(n, x.dtype) if weight is None else weight
-    dx = np.empty((rows, n), x.dtype) if needs_x else None
+    dx = empty((rows, n), x.dtype) if needs_x else None
     dweight = np.zeros(n, x.dtype) if needs_weight else None
     mean_weight = w / max(n, 1)
     for block in row_blocks(rows, n, BLOCK):

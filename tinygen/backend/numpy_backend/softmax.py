@@ -13,6 +13,7 @@ arithmetic: a row of nothing but -inf, or with +inf, has softmax NaN.
 
 import numpy as np
 
+from tinygen.backend.numpy_backend.aligned import empty
 from tinygen.backend.numpy_backend.array import Array
 from tinygen.backend.numpy_backend.rows import row_blocks, row_sums
 
@@ -27,7 +28,7 @@ underflows."""
 def softmax(x: Array, axis: int = -1) -> Array:
     """exp(x) / sum exp(x) along `axis`."""
     rows = _rows_along(x, axis)
-    y = np.empty(rows.shape, x.dtype)
+    y = empty(rows.shape, x.dtype)
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         for block in row_blocks(*rows.shape):
             exp_and_sum(rows[block], y[block], normalise=True)
@@ -37,7 +38,7 @@ def softmax(x: Array, axis: int = -1) -> Array:
 def softmax_backward(g: Array, y: Array, axis: int = -1) -> Array:
     """dx = y (g - sum(g y)), where y = softmax(x)."""
     grad, probs = _rows_along(g, axis), _rows_along(y, axis)
-    dx = np.empty(probs.shape, y.dtype)
+    dx = empty(probs.shape, y.dtype)
     for block in row_blocks(*probs.shape):
         out = np.subtract(grad[block], np.vecdot(grad[block], probs[block])[:, None], out=dx[block])
         out *= probs[block]
@@ -47,7 +48,7 @@ def softmax_backward(g: Array, y: Array, axis: int = -1) -> Array:
 def log_softmax(x: Array, axis: int = -1) -> Array:
     """x - log sum exp(x) along `axis`."""
     rows = _rows_along(x, axis)
-    y = np.empty(rows.shape, x.dtype)
+    y = empty(rows.shape, x.dtype)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
         for block in row_blocks(*rows.shape):
             lse = log_sums(rows[block], y[block])
@@ -64,7 +65,7 @@ def log_softmax(x: Array, axis: int = -1) -> Array:
 def log_softmax_backward(g: Array, y: Array, axis: int = -1) -> Array:
     """dx = g - exp(y) sum(g), where y = log_softmax(x)."""
     grad, logs = _rows_along(g, axis), _rows_along(y, axis)
-    dx = np.empty(logs.shape, y.dtype)
+    dx = empty(logs.shape, y.dtype)
     with np.errstate(under="ignore"):
         for block in row_blocks(*logs.shape):
             out = np.exp(logs[block], out=dx[block])
@@ -79,7 +80,7 @@ def logsumexp(x: Array, axis: int = -1, keepdims: bool = False) -> Array:
     lse = np.empty(rows.shape[0], x.dtype)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
         for block in row_blocks(*rows.shape):
-            lse[block] = log_sums(rows[block], np.empty_like(rows[block]))
+            lse[block] = log_sums(rows[block], empty(rows[block].shape, x.dtype))
     axis = axis % x.ndim
     reduced = x.shape[:axis] + x.shape[axis + 1 :]
     result = lse.reshape(reduced)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinygen.testing.catalogue import Op
-from tinygen.testing.drawing import Call, Draw, Regime, SeededDraw
+from tinygen.testing.drawing import Call, Regime, SeededDraw
 
 Check = Callable[[Op, Call, np.random.Generator], None]
 Exemption = Callable[[Op], str | None]
@@ -49,18 +49,21 @@ class Law:
         start = (zlib.crc32(f"{op.name} {self.name}".encode()), seed)
         return op.args(SeededDraw(start, self.regime(op, seed), self.zero_size))
 
-    def run(self, op: Op, seed: int, draw: Draw | None = None) -> None:
-        """Judge one call, drawn from `seed` or by `draw`; a failure says all that is known."""
-        call = self.draw(op, seed) if draw is None else op.args(draw)
+    def run(self, op: Op, seed: int) -> None:
+        """Judge the call of a seed."""
+        again = f"Reproduce: laws.check({op.name!r}, {self.name!r}, seed={seed})"
+        self.judge(op, self.draw(op, seed), seed, again)
+
+    def judge(self, op: Op, call: Call, seed: int, reproduce: str = "") -> None:
+        """Judge one call; a failure says all that is known."""
         try:
             self.check(op, call, np.random.default_rng(seed))
         except RejectedError:
             raise
         except Exception as error:
-            again = f" Reproduce: laws.check({op.name!r}, {self.name!r}, seed={seed})"
             raise LawError(
                 f"{op.name} breaks the law {self.name!r} for {op.name}({call!r}): "
-                f"{type(error).__name__}: {error}{again if draw is None else ''}"
+                f"{type(error).__name__}: {error} {reproduce}"
             ) from error
 
 
