@@ -16,7 +16,7 @@ from typing import Any
 
 from tinygen import ops, trace
 from tinygen.backend import raw
-from tinygen.errors import GraphError, ShapeError
+from tinygen.errors import DtypeError, GraphError, ShapeError
 from tinygen.function import (
     Alias,
     Edge,
@@ -91,8 +91,10 @@ def walk(
             node.needs = tuple(
                 [e is not None and (e in found or e[0] in wanted) for e in node.edges or ()]
             )
-            _step(node, grads, create_graph, send)
-            node.needs = full
+            try:
+                _step(node, grads, create_graph, send)
+            finally:
+                node.needs = full
         else:
             continue
         if not retain_graph:
@@ -223,6 +225,11 @@ def _hooked(g: Value, hooks: Sequence[Callable[[Tensor], Tensor | None]]) -> Val
         tensor = g if isinstance(g, Tensor) else wrap(g)
         replaced = hook(tensor)
         if replaced is not None:
+            if not isinstance(replaced, Tensor):
+                raise GraphError(
+                    f"a gradient hook returned a {type(replaced).__name__}; return a Tensor, or "
+                    "None."
+                )
             if replaced.shape != tensor.shape or replaced.dtype != tensor.dtype:
                 raise GraphError(
                     f"a gradient hook returned {replaced.dtype}{list(replaced.shape)} for a "
@@ -279,15 +286,20 @@ def grad(
         gs = list(grad_outputs) if isinstance(grad_outputs, (list, tuple)) else [grad_outputs]
     if len(gs) != len(ys):
         raise ShapeError(f"grad: {len(ys)} outputs but {len(gs)} grad_outputs; give one for each.")
+    for x in [*ys, *xs]:
+        if not isinstance(x, Tensor):
+            raise DtypeError(
+                f"grad: outputs and inputs are Tensors, and one is a {type(x).__name__}."
+            )
     for i, x in enumerate(xs):
         if not x.requires_grad and not allow_unused:
             raise GraphError(
                 f"grad: input {i} (shape {x.shape}) does not require a gradient. Create it with "
                 "requires_grad=True, or pass allow_unused=True to get None for it."
             )
-    roots = [_root(y, g, create_graph) for y, g in zip(ys, gs, strict=True)]
     edges = [edge_of(x) for x in xs]
     with trace.phase("backward"):
+        roots = [_root(y, g, create_graph) for y, g in zip(ys, gs, strict=True)]
         found = walk(roots, edges, create_graph=create_graph, retain_graph=keep)
     for i, (x, g) in enumerate(zip(xs, found, strict=True)):
         if g is None and not allow_unused:
@@ -317,9 +329,10 @@ def _root(y: Tensor, g: Value | None, create_graph: bool) -> tuple[Edge, Value]:
             f"{getattr(g, 'dtype', type(g).__name__)}{list(getattr(g, 'shape', ()))}; "
             "give it the same shape and dtype."
         )
+    g = ops.copy(g)  # it may become some leaf's .grad, and the caller may write to it
     if create_graph:
         return edge_of(y), g if isinstance(g, Tensor) else wrap(g)
-    return edge_of(y), g.data if isinstance(g, Tensor) else raw(g)
+    return edge_of(y), g.data if isinstance(g, Tensor) else g
 
 
 # `recompute` is built on the walk above, and is part of what users look for here.

@@ -13,6 +13,8 @@ the graph has no cycles and every buffer is freed as soon as nobody can need it.
 from __future__ import annotations
 
 import copy
+import functools
+import inspect
 import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +23,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from tinygen import trace
-from tinygen.backend import Array, Backend, backend_of, raw
+from tinygen.backend import Array, Backend, backend_of, plain_numbers, raw
 from tinygen.errors import DtypeError, GraphError, OutOfRangeError, ShapeError, TinygenError
 
 if TYPE_CHECKING:
@@ -59,6 +61,24 @@ class _Recording(ContextDecorator):
 
     def __exit__(self, *exc: object) -> None:
         _mode.recording = self.previous.pop()
+
+    def __call__(self, fn: Any) -> Any:
+        """Decorate a function, or a generator function, whose body runs between its yields."""
+        if not inspect.isgeneratorfunction(fn):
+            return super().__call__(fn)
+
+        @functools.wraps(fn)
+        def generator(*args: Any, **kwargs: Any) -> Any:
+            inner, sent = fn(*args, **kwargs), None
+            while True:
+                with self._recreate_cm():
+                    try:
+                        value = inner.send(sent)
+                    except StopIteration as stop:
+                        return stop.value
+                sent = yield value
+
+        return generator
 
     def _recreate_cm(self) -> _Recording:
         return _Recording(self.recording)  # a decorated function may recurse or run in threads
@@ -148,7 +168,7 @@ class Function:
     edges: tuple[Edge | None, ...] | None = None
     hooks: dict[int, list[Callable[[Tensor], Tensor | None]]] | None = None
     outputs: tuple[tuple[tuple[int, ...], Any, int], ...]
-    leaves: list[tuple[Tensor, int]]
+    seen: list[tuple[list[int], int]]
     serial: int
     origin: tuple[str, str] | None = None  # module path and source line, when traced
     forward_flops: int = 0
@@ -199,7 +219,7 @@ class Function:
             return cls.apply(*promote(*inputs), **params)
 
         node = cls()
-        node.params = params
+        node.params = params = plain_numbers(params) if params else params
         node.backend = backend = backend_of(arrays)
         node.xp = backend.xp
         if recording:
@@ -226,6 +246,10 @@ class Function:
             outputs = [wrap(y, node, i) for i, y in enumerate(outputs)]
         else:
             outputs = [wrap(y) for y in outputs]
+        if cls.views:  # in-place updates of an input are updates of its views
+            shared = next(x.updates for x in inputs if isinstance(x, _Tensor))
+            for y in outputs:
+                y.updates = shared
         return outputs[0] if single else tuple(outputs)
 
     def _as_array(self, y: Any) -> Array:
@@ -248,11 +272,11 @@ class Function:
         self.edges = edges
         # An output that is also saved stays alive with this node, so its id will still name it.
         self.outputs = tuple([(y.shape, y.dtype, id(y)) for y in outputs])
-        # A leaf may be updated in place (an optimiser step): remember which state was seen.
-        self.leaves = [
-            (x, x.version)
+        # Data may be updated in place (an optimiser step): remember which state was seen.
+        self.seen = [
+            (x.updates, x.updates[0])
             for i, x in enumerate(inputs)
-            if isinstance(x, _Tensor) and x.node is None and self._keeps(i)
+            if isinstance(x, _Tensor) and self._keeps(i)
         ]
 
     def _keeps(self, i: int) -> bool:
@@ -268,12 +292,12 @@ class Function:
                 f"the graph through {type(self).__name__} was already used and freed. Call the "
                 "first backward() or grad() with retain_graph=True, or run the forward pass again."
             )
-        for leaf, version in self.leaves:
-            if leaf.version != version:
+        for updates, version in self.seen:
+            if updates[0] != version:
                 raise GraphError(
-                    f"an input of {type(self).__name__} (shape {leaf.shape}) was changed in place "
-                    "between forward and backward, so its gradient would be wrong. Call backward() "
-                    "before the optimiser step, or run the forward pass again."
+                    f"an input of {type(self).__name__} was changed in place between forward and "
+                    "backward, so its gradient would be wrong. Call backward() before the "
+                    "optimiser step, or run the forward pass again."
                 )
 
     def release(self) -> None:
@@ -381,7 +405,7 @@ def wrap(array: Array, node: Function | None = None, index: int = 0) -> Tensor:
     tensor.node = node if tensor.requires_grad else None
     tensor.index = index
     tensor.grad = tensor.hooks = None
-    tensor.version = 0
+    tensor.updates = [0]
     return tensor
 
 

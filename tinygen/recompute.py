@@ -8,6 +8,7 @@ from typing import Any
 from tinygen import random
 from tinygen.autograd import walk
 from tinygen.backend import Array, backend_of
+from tinygen.errors import DtypeError
 from tinygen.function import (
     Alias,
     Edge,
@@ -51,19 +52,24 @@ class Recompute(Function):
         edges = [edge_of(x) if isinstance(x, Tensor) and x.requires_grad else None for x in args]
         floor = next(serial_numbers)
         aliases = [x if e is None else _leaf(x.data) for x, e in zip(args, edges, strict=True)]
+        seen = [(x.updates, x.updates[0]) for x in args if isinstance(x, Tensor)]
         # Run it recorded, only to learn which tensors it captures; that graph is dropped at once.
         with random.record_draws() as node.draws:
             results = fn(*aliases)
         single = isinstance(results, Tensor)
-        tensors = (results,) if single else tuple(results)
+        tensors = (results,) if single else _tensors(results)
         own = {(x, 0) for x in aliases if isinstance(x, Tensor)}
-        captured = [e for e in _boundary(tensors, floor) if e not in own]
+        beyond, inner = _boundary(tensors, floor)
+        captured = [e for e in beyond if e not in own]
         if not captured and not any(edges):
             return results
         node.edges = (*edges, *captured)
         node.needs = tuple(e is not None for e in node.edges)
         node.outputs = tuple((y.shape, y.dtype, id(y.data)) for y in tensors)
-        node.leaves = [(e[0], e[0].version) for e in captured if isinstance(e[0], Tensor)]
+        # All of it is computed again: nothing that it reads may have changed by then.
+        captured_leaves = [e[0] for e in captured if isinstance(e[0], Tensor)]
+        node.seen = seen + [(x.updates, x.updates[0]) for x in captured_leaves]
+        node.seen += [guard for part in inner for guard in part.seen]
         node.backend = backend_of([tensors[0].data])
         node.xp = node.backend.xp
         node.serial = next(serial_numbers)
@@ -86,7 +92,7 @@ class Recompute(Function):
         floor = next(serial_numbers)
         with random.replay(self.draws), enable_grad():
             results = self.fn(*inputs)
-        tensors = (results,) if isinstance(results, Tensor) else results
+        tensors = (results,) if isinstance(results, Tensor) else _tensors(results)
         roots = [(edge_of(y), g) for y, g in zip(tensors, grads, strict=True) if y.requires_grad]
         captured = self.edges[len(inputs) :]
         places = [edge_of(x) if isinstance(x, Tensor) else None for x in inputs] + list(captured)
@@ -109,8 +115,18 @@ def _leaf(array: Array) -> Tensor:
     return tensor
 
 
-def _boundary(tensors: Sequence[Tensor], floor: int) -> list[Edge]:
-    """The edges by which the graph of `tensors` leaves the nodes numbered above `floor`."""
+def _tensors(results: Any) -> tuple[Tensor, ...]:
+    if not isinstance(results, (tuple, list)) or not all(isinstance(y, Tensor) for y in results):
+        raise DtypeError(
+            "checkpoint: the function returns a Tensor or a tuple of Tensors, not "
+            f"{type(results).__name__}."
+        )
+    return tuple(results)
+
+
+def _boundary(tensors: Sequence[Tensor], floor: int) -> tuple[list[Edge], set[Function]]:
+    """The edges by which the graph of `tensors` leaves the nodes numbered above `floor`, and these
+    nodes."""
     edges: dict[Edge, None] = {}
     stack = [edge_of(y) for y in tensors if y.requires_grad]
     seen: set[Function] = set()
@@ -122,4 +138,4 @@ def _boundary(tensors: Sequence[Tensor], floor: int) -> list[Edge]:
         elif owner not in seen:
             seen.add(owner)
             stack.extend(e for e in owner.edges or () if e is not None)
-    return list(edges)
+    return list(edges), seen

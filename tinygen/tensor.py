@@ -19,7 +19,8 @@ class Tensor:
     """An array that remembers how it was computed.
 
     `data` is the raw array; `grad` a Tensor, filled by `backward()`, or None; `node` and `index`
-    say which output of which `Function` it is (None for a leaf); `version` counts in-place updates.
+    say which output of which `Function` it is (None for a leaf); `updates` counts in-place changes,
+    in a list of one number that all views of the same memory share.
     """
 
     __slots__ = (
@@ -30,7 +31,7 @@ class Tensor:
         "index",
         "node",
         "requires_grad",
-        "version",
+        "updates",
     )
 
     data: Array
@@ -38,7 +39,7 @@ class Tensor:
     grad: Tensor | None
     node: Any
     index: int
-    version: int
+    updates: list[int]
     hooks: list[Callable[[Tensor], Tensor | None]] | None
 
     __array_ufunc__ = None  # ndarray * Tensor comes to us instead of making an object array
@@ -48,7 +49,8 @@ class Tensor:
         if not hasattr(self.data, "dtype"):
             raise DtypeError("Tensor wraps an array; for Python numbers use tg.tensor(value).")
         self.grad = self.node = self.hooks = None
-        self.index = self.version = 0
+        self.index = 0
+        self.updates = [0]
         self.requires_grad = False
         if requires_grad:
             self.requires_grad_()
@@ -78,6 +80,15 @@ class Tensor:
     @property
     def is_leaf(self) -> bool:
         return self.node is None
+
+    @property
+    def version(self) -> int:
+        """How often the data were changed in place; whoever does it adds one."""
+        return self.updates[0]
+
+    @version.setter
+    def version(self, count: int) -> None:
+        self.updates[0] = count
 
     def __len__(self) -> int:
         if self.ndim == 0:
@@ -140,7 +151,9 @@ class Tensor:
 
     def detach(self) -> Tensor:
         """The same data, outside the graph."""
-        return Tensor(self.data)
+        detached = Tensor(self.data)
+        detached.updates = self.updates
+        return detached
 
     def clone(self) -> Tensor:
         """A copy of the data, inside the graph."""
@@ -176,7 +189,12 @@ class Tensor:
             self.node.hooks = self.node.hooks or {}
             hooks = self.node.hooks.setdefault(self.index, [])
         hooks.append(hook)
-        return lambda: hooks.remove(hook)
+
+        def remove() -> None:
+            if hook in hooks:
+                hooks.remove(hook)
+
+        return remove
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if self.node is not None:
@@ -196,7 +214,8 @@ class Tensor:
         """This tensor on `device` and of `dtype`; itself if it already is."""
         if device is not None and device != self.device:
             backend_named(device)  # raises: this version has one device
-        return self if dtype is None or np.dtype(dtype) == self.dtype else ops.astype(self, dtype)
+        converted = self if dtype is None else ops.astype(self, dtype)
+        return self if converted.dtype == self.dtype else converted
 
     # ---- operators
 
@@ -378,9 +397,10 @@ def tensor(
     keeps_dtype = hasattr(data, "dtype")
     try:
         array = np.array(data, dtype=dtype)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise ShapeError(
-            f"tensor: {error}. Give nested lists of equal lengths, or an array."
+            f"tensor: {error}. Give nested lists of equal lengths, numbers that fit the dtype, or "
+            "an array."
         ) from error
     if array.dtype.kind not in "biuf":
         raise DtypeError(
@@ -388,7 +408,11 @@ def tensor(
             "data first."
         )
     if dtype is None and not keeps_dtype:
-        array = array.astype({"f": "float32", "u": "int64"}.get(array.dtype.kind, array.dtype))
+        if array.dtype.kind == "u":
+            raise DtypeError(
+                f"tensor: {data!r} does not fit int64. Give an array with the dtype that you want."
+            )
+        array = array.astype("float32") if array.dtype.kind == "f" else array
     return Tensor(backend_named(device).asarray(array), requires_grad)
 
 

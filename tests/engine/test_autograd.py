@@ -352,3 +352,73 @@ def test_deepcopy_is_for_leaves() -> None:
     assert y.grad.tolist() == [2]
     with pytest.raises(GraphError, match="deep-copied"):
         copy.deepcopy(x * x)
+
+
+# ---- in-place updates are seen through every road to the same memory -----------------------------
+
+
+def updated(parameter: nn.Parameter) -> None:
+    parameter.grad = tg.ones(parameter.shape, dtype="float64")
+    tg.optim.SGD([parameter], lr=1.0).step()
+
+
+@pytest.mark.parametrize(
+    "road",
+    [
+        lambda w: tg.checkpoint(lambda a: a * a * a, w),
+        lambda w: w.detach() * leaf(1.0, 1.0),
+        lambda w: w.reshape(1, 2)[0] * leaf(1.0, 1.0),
+        lambda w: tg.no_grad()(lambda: w[:])() * leaf(1.0, 1.0),
+        lambda w: tg.checkpoint(lambda a: a * w.detach(), leaf(1.0, 1.0)),
+    ],
+)
+def test_an_update_is_seen_through_views_and_checkpoints(road: Any) -> None:
+    weight = nn.Parameter(np.array([1.0, 2.0]))
+    tg.optim.SGD([weight], lr=1.0)  # moves the data into its buffer first
+    y = road(weight).sum()
+    updated(weight)
+    with pytest.raises(GraphError, match="in place"):
+        y.backward()
+
+
+def test_a_failed_grad_leaves_the_graph_whole() -> None:
+    class Lossy(tg.Function):
+        def forward(self, x: Any, y: Any) -> Any:
+            self.save(slope=x * 2, x=x, y=y)
+            return x * x * y
+
+        def backward(self, g: Any) -> Any:
+            return g * self.saved.slope * self.saved.y, g * self.saved.x * self.saved.x
+
+    x, y = leaf(3.0), leaf(5.0)
+    z = Lossy.apply(x, y)
+    with pytest.raises(GraphError):
+        tg.grad(z, x, create_graph=True)
+    z.backward()
+    assert x.grad is not None
+    assert y.grad is not None
+    assert (x.grad.item(), y.grad.item()) == (30, 9)
+
+
+def test_the_callers_cotangent_is_not_kept() -> None:
+    x, weights = leaf(0.0, 0.0), np.ones(2)
+    for scale in (1.0, 10.0):
+        weights[:] = scale
+        (x + 0.0).backward(weights)
+    assert x.grad is not None
+    assert x.grad.tolist() == [11, 11]
+
+
+def test_no_grad_decorates_generators() -> None:
+    x = leaf(1.0)
+
+    @tg.no_grad()
+    def doubled() -> Any:
+        yield x * 2.0
+        return "done"
+
+    values = doubled()
+    assert not next(values).requires_grad
+    assert (x * 2.0).requires_grad
+    with pytest.raises(StopIteration, match="done"):
+        next(values)

@@ -16,7 +16,15 @@ import numpy as np
 from tinygen.backend.numpy_backend import NumpyBackend, tune_allocator
 from tinygen.errors import DeviceError, DtypeError, UnavailableError
 
-__all__ = ["Array", "Backend", "backend_named", "backend_of", "raw", "tune_allocator"]
+__all__ = [
+    "Array",
+    "Backend",
+    "backend_named",
+    "backend_of",
+    "plain_numbers",
+    "raw",
+    "tune_allocator",
+]
 
 Array: TypeAlias = Any
 """An array of some back end: `numpy.ndarray` on the CPU."""
@@ -36,7 +44,7 @@ def backend_named(device: str) -> Backend:
     """The back end of a device name; `UnavailableError` if this machine or version lacks it."""
     if device == "cpu":
         return CPU
-    if device == "sim" or device.startswith("cuda"):
+    if device == "sim" or str(device).startswith("cuda"):
         raise UnavailableError(
             f"device {device!r} is not available: this version of tinygen runs on the CPU. "
             'Use device="cpu".'
@@ -57,6 +65,13 @@ def raw(value: Any) -> Array:
         f"an op takes Tensors, arrays and Python numbers, not {type(value).__name__}. "
         "Make a Tensor of it first: tg.tensor(data)."
     )
+
+
+def plain_numbers(params: dict[str, Any]) -> dict[str, Any]:
+    """`params` with Python's numbers for NumPy's scalars: np.int64 is no int."""
+    if any(isinstance(value, np.generic) for value in params.values()):
+        return {k: v.item() if isinstance(v, np.generic) else v for k, v in params.items()}
+    return params
 
 
 def backend_of(arrays: Iterable[Array]) -> Backend:

@@ -14,6 +14,7 @@ from tinygen import ops
 from tinygen.backend import Array
 from tinygen.errors import UsageError
 from tinygen.function import Function, FusedFunction, Value
+from tinygen.ops.casting import as_floats
 from tinygen.ops.checks import same_float_dtype
 
 __all__ = [
@@ -170,7 +171,7 @@ class GELU(FusedFunction):
 
 def tanh(x: Value) -> Any:
     """The hyperbolic tangent, elementwise."""
-    return Tanh.apply(x)
+    return Tanh.apply(as_floats(x))
 
 
 def erf(x: Value) -> Any:

@@ -103,6 +103,8 @@ def cross_entropy(
     """
     known_reduction("cross_entropy", reduction)
     same_float_dtype("cross_entropy", logits=logits)
+    if ignore_index is not None and not isinstance(ignore_index, int):
+        raise UsageError(f"cross_entropy: ignore_index is {ignore_index!r}; it is an integer.")
     if not 0 <= label_smoothing <= 1:
         raise UsageError(f"cross_entropy: label_smoothing is {label_smoothing}; it lies in [0, 1].")
     if logits.ndim < 1 or logits.shape[-1] == 0:

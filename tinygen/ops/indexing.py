@@ -220,7 +220,10 @@ def _index_part(part: Any, backend: Backend) -> Any:
     if isinstance(part, Tensor):
         part = part.data
     elif isinstance(part, (list, tuple)):
-        part = backend.asarray(part) if len(part) else backend.asarray(part).astype(int)
+        try:
+            part = backend.asarray(part) if len(part) else backend.asarray(part).astype(int)
+        except ValueError as error:
+            raise ShapeError(f"an index list has rows of different lengths: {error}.") from error
     kind = getattr(getattr(part, "dtype", None), "kind", "")
     if kind not in ("i", "u", "b"):
         raise DtypeError(

@@ -7,7 +7,7 @@ from typing import Any
 
 from tinygen import ops
 from tinygen.backend import Array
-from tinygen.errors import ShapeError, UsageError
+from tinygen.errors import DtypeError, ShapeError, UsageError
 from tinygen.function import FusedFunction, Value
 from tinygen.ops.checks import same_float_dtype
 
@@ -48,6 +48,10 @@ def linear(x: Value, weight: Value, bias: Value = None, activation: str | None =
     bias and the activation are applied to the product while it is in cache, and the activation's
     derivative is kept instead of its input.
     """
+    if weight is None or x is None:
+        raise DtypeError(
+            "linear: x and weight are arrays or Tensors; only the bias may be left out."
+        )
     same_float_dtype("linear", x=x, weight=weight, bias=bias)
     if weight.ndim != 2 or x.ndim < 1 or x.shape[-1] != weight.shape[1]:
         raise ShapeError(

@@ -101,7 +101,7 @@ def categorical_kl(
     _check("categorical_kl", reduction, logits=logits, logits2=logits2)
     log_p = ops.log_softmax(logits, axis=axis)
     if logits2 is None:
-        log_q: Value = -math.log(logits.shape[axis])
+        log_q: Value = -math.log(max(1, logits.shape[axis]))
     else:
         log_q = ops.log_softmax(logits2, axis=axis)
     return _reduced(ops.sum(ops.exp(log_p) * (log_p - log_q), axis=axis), reduction)

@@ -7,7 +7,7 @@ from typing import Any
 
 from tinygen import ops
 from tinygen.backend import Array
-from tinygen.errors import ShapeError
+from tinygen.errors import ShapeError, UsageError
 from tinygen.function import FusedFunction, Value
 from tinygen.ops.checks import same_float_dtype
 
@@ -69,7 +69,7 @@ def layer_norm(x: Value, weight: Value = None, bias: Value = None, *, eps: float
 
     x (..., C), weight (C,), bias (C,) -> (..., C); one float dtype. The variance is the biased one.
     """
-    _check("layer_norm", x, weight=weight, bias=bias)
+    _check("layer_norm", x, eps, weight=weight, bias=bias)
     return LayerNorm.apply(x, weight, bias, eps=eps)
 
 
@@ -78,12 +78,14 @@ def rms_norm(x: Value, weight: Value = None, *, eps: float = 1e-6) -> Any:
 
     x (..., C), weight (C,) -> (..., C); one float dtype.
     """
-    _check("rms_norm", x, weight=weight)
+    _check("rms_norm", x, eps, weight=weight)
     return RMSNorm.apply(x, weight, eps=eps)
 
 
-def _check(op: str, x: Value, **affine: Value) -> None:
+def _check(op: str, x: Value, eps: float, **affine: Value) -> None:
     same_float_dtype(op, x=x, **affine)
+    if not eps >= 0:
+        raise UsageError(f"{op}: eps is {eps}; it must not be negative.")
     if x.ndim < 1:
         raise ShapeError(f"{op}: x needs at least one axis to normalise over.")
     for name, value in affine.items():

@@ -8,6 +8,7 @@ from tinygen import ops
 from tinygen.backend import PYTHON_SCALARS, Array
 from tinygen.errors import DtypeError
 from tinygen.function import Function, Value
+from tinygen.ops.casting import as_floats
 
 __all__ = ["power", "rsqrt", "sqrt", "square"]
 
@@ -115,12 +116,12 @@ def square(x: Value) -> Any:
 
 def sqrt(x: Value) -> Any:
     """The square root, elementwise: NaN below 0. The gradient at 0 is inf."""
-    return Sqrt.apply(x)
+    return Sqrt.apply(as_floats(x))
 
 
 def rsqrt(x: Value) -> Any:
     """1 / sqrt(x), elementwise: inf at 0, NaN below."""
-    return Rsqrt.apply(x)
+    return Rsqrt.apply(as_floats(x))
 
 
 def _refuse_integer_fractions(xp: Any, x: Any, y: Any) -> None:

@@ -7,7 +7,7 @@ a shape that does not fit is a `ShapeError` or, as in NumPy, whatever makes it n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -69,6 +69,8 @@ class Reshape(Reshaped):
 
     def forward(self, x: Array, *, shape: Shape) -> Array:
         self.shape = x.shape
+        if min(shape if isinstance(shape, Sequence) else (shape,), default=0) < -1:
+            raise ShapeError(f"reshape: {shape} has a negative size other than -1.")
         return x.reshape(shape)
 
 
@@ -329,7 +331,7 @@ def axis_from_front(op: str, axis: int, ndim: int) -> int:
 
 
 def _cuts(cuts: int | Sequence[int], n: int) -> list[int]:
-    if isinstance(cuts, int):
+    if not isinstance(cuts, Iterable):
         if cuts < 1 or n % cuts:
             raise ShapeError(f"split: an axis of length {n} has no {cuts} equal parts.")
         return [n // cuts * i for i in range(1, cuts)]

@@ -58,12 +58,14 @@ def softmax(x: Value, axis: int = -1) -> Any:
     The maximum is subtracted first, so finite inputs of any size give finite results; a slice that
     is all -inf gives NaN, as it has no distribution.
     """
-    return Softmax.apply(x, axis=_checked_axis("softmax", x, axis))
+    axis = _checked_axis("softmax", x, axis)
+    return Softmax.apply(x, axis=axis) if x.shape[axis] else ops.copy(x)
 
 
 def log_softmax(x: Value, axis: int = -1) -> Any:
     """log(softmax(x)) along `axis`, accurate where the probability underflows."""
-    return LogSoftmax.apply(x, axis=_checked_axis("log_softmax", x, axis))
+    axis = _checked_axis("log_softmax", x, axis)
+    return LogSoftmax.apply(x, axis=axis) if x.shape[axis] else ops.copy(x)
 
 
 def _checked_axis(op: str, x: Value, axis: int) -> int:

@@ -6,6 +6,7 @@ from typing import Any
 
 from tinygen.backend import Array
 from tinygen.function import Function, Value
+from tinygen.ops.casting import as_floats
 
 __all__ = ["cos", "exp", "expm1", "log", "log1p", "sin"]
 
@@ -79,29 +80,29 @@ class Cos(Function):
 
 def exp(x: Value) -> Any:
     """e^x, elementwise."""
-    return Exp.apply(x)
+    return Exp.apply(as_floats(x))
 
 
 def expm1(x: Value) -> Any:
     """e^x - 1, elementwise, accurate near 0."""
-    return Expm1.apply(x)
+    return Expm1.apply(as_floats(x))
 
 
 def log(x: Value) -> Any:
     """The natural logarithm, elementwise: -inf at 0, NaN below."""
-    return Log.apply(x)
+    return Log.apply(as_floats(x))
 
 
 def log1p(x: Value) -> Any:
     """log(1 + x), elementwise, accurate near 0: -inf at -1, NaN below."""
-    return Log1p.apply(x)
+    return Log1p.apply(as_floats(x))
 
 
 def sin(x: Value) -> Any:
     """The sine of x in radians, elementwise."""
-    return Sin.apply(x)
+    return Sin.apply(as_floats(x))
 
 
 def cos(x: Value) -> Any:
     """The cosine of x in radians, elementwise."""
-    return Cos.apply(x)
+    return Cos.apply(as_floats(x))

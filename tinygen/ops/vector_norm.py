@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 from tinygen import ops
@@ -70,6 +71,6 @@ def norm(x: Value, ord: float = 2, axis: Axis = None, keepdims: bool = False) ->
         return ops.min(ops.abs(x), axis, keepdims)
     if ord == 0:
         return ops.sum(ops.abs(ops.sign(x)), axis, keepdims)
-    if not isinstance(ord, (int, float)) or not ord > 0:
+    if not isinstance(ord, Real) or not ord > 0:
         raise UsageError(f"norm: ord is {ord!r}; use 0, inf, -inf or a positive number.")
     return NormP.apply(x, p=ord, axis=axis, keepdims=keepdims)

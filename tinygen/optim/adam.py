@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from tinygen.backend import backend_of
+from tinygen.errors import UsageError
 from tinygen.optim.flat import FlatParameters
 from tinygen.optim.optimizer import Group, Optimizer
 
@@ -26,6 +27,8 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
     ) -> None:
+        if len(betas) != 2:
+            raise UsageError(f"Adam: betas are two numbers, and these are {betas}.")
         super().__init__(parameters, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
     def _update(self, flat: FlatParameters, group: Group, lr: float) -> None:

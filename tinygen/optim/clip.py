@@ -21,7 +21,7 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
     """
     if not max_norm > 0:
         raise UsageError(f"clip_grad_norm: max_norm is {max_norm}; it must be positive.")
-    clipped = [p for p in parameters if p.grad is not None]
+    clipped = [p for p in _listed(parameters) if p.grad is not None]
     grads = [p.grad.data for p in clipped if p.grad is not None]
     total = math.sqrt(math.fsum(float(backend_of([g]).xp.vdot(g, g)) for g in grads))
     if math.isfinite(total) and total > max_norm:
@@ -34,7 +34,12 @@ def clip_grad_value(parameters: Iterable[Tensor], limit: float) -> None:
     """Bring every element of every gradient into [-limit, limit]."""
     if not limit > 0:
         raise UsageError(f"clip_grad_value: limit is {limit}; it must be positive.")
-    for p in parameters:
+    for p in _listed(parameters):
         if p.grad is not None:
             g = p.grad.data
             p.grad = Tensor(backend_of([g]).xp.clip(g, -limit, limit))
+
+
+def _listed(parameters: Iterable[Tensor]) -> list[Tensor]:
+    """One Tensor is taken as a list of itself: iterating over it would give its rows."""
+    return [parameters] if isinstance(parameters, Tensor) else list(parameters)

@@ -38,6 +38,8 @@ class Schedule:
             )
 
     def __call__(self, step: int) -> float:
+        if step < 0:
+            raise UsageError(f"a schedule begins at step 0, and this is step {step}.")
         return (step + 1) / self.warmup if step < self.warmup else self.after_warmup(step)
 
     def after_warmup(self, step: int) -> float:

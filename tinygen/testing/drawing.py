@@ -182,6 +182,12 @@ class Draw:
         values = getattr(self, f"_{self.regime}")(tuple(shape), domain)
         return np.asarray(values.astype(np.float32).astype(np.float64))
 
+    def matrix(self, n: int, condition: float = 10.0) -> Array:
+        """An n x n matrix of known condition number: singular values from 1 down to 1 / condition
+        between random rotations."""
+        left, right = (np.linalg.qr(self.rng.standard_normal((n, n)))[0] for _ in range(2))
+        return np.asarray((left * np.geomspace(1.0, 1.0 / condition, n)) @ right)
+
     def distinct(self, *shapes: Sequence[int], domain: Domain = REAL) -> list[Array]:
         """Arrays whose values are well apart, within and between them, for ops that compare (in
         other regimes than smooth they are as any)."""

@@ -19,6 +19,7 @@ from tinygen.backend.numpy_backend.activation import (
     silu_forward,
 )
 from tinygen.backend.numpy_backend.adamw import adamw_update
+from tinygen.backend.numpy_backend.aligned import empty
 from tinygen.backend.numpy_backend.allocator import tune_allocator
 from tinygen.backend.numpy_backend.attention import attention_backward, attention_forward
 from tinygen.backend.numpy_backend.cross_entropy import (
@@ -65,6 +66,8 @@ class NumpyBackend:
     @staticmethod
     def device_of(array: Any) -> str:
         return "cpu"
+
+    empty = staticmethod(empty)
 
     erf = staticmethod(erf)
     erfc = staticmethod(erfc)

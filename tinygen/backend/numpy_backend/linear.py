@@ -45,10 +45,16 @@ def linear_backward(
 
     gu = g act';  dx = gu W,  dW = gu^T x,  db = sum of gu over its rows.
     """
-    gu = as_rows(g if derivative is None else np.multiply(g, derivative))
+    if derivative is not None:
+        g = np.multiply(g, derivative, out=empty(g.shape, g.dtype))
+    gu = as_rows(g)
     needs_x, needs_weight, needs_bias = needs
-    return (
-        (gu @ weight).reshape(x.shape) if needs_x else None,
-        gu.T @ as_rows(x) if needs_weight else None,
-        column_sums(gu) if needs_bias else None,
-    )
+    dx = dweight = dbias = None
+    if needs_x:
+        dx = empty(x.shape, x.dtype)
+        np.matmul(gu, weight, out=as_rows(dx))
+    if needs_weight:
+        dweight = gu.T @ as_rows(x)
+    if needs_bias:
+        dbias = column_sums(gu)
+    return dx, dweight, dbias

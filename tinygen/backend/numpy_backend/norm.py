@@ -1,4 +1,4 @@
-"""Layer norm and RMS norm over the last axis, row blocks in the cache, sums by BLAS.
+"""Layer norm and RMS norm over the last axis: row blocks in the cache, sums and spreading by BLAS.
 
     layer norm   y = (x - mean) rstd w + b,  rstd = 1/sqrt(var + eps)     (Ba et al. 2016, eq. 4)
     rms norm     y = x rstd w,               rstd = 1/sqrt(mean(x^2) + eps)  (Zhang, Sennrich 2019)
@@ -12,9 +12,17 @@ import numpy as np
 
 from tinygen.backend.numpy_backend.aligned import empty
 from tinygen.backend.numpy_backend.array import Array
-from tinygen.backend.numpy_backend.rows import as_rows, column_sums, row_blocks, row_sums
+from tinygen.backend.numpy_backend.rows import (
+    as_rows,
+    column_sums,
+    ones,
+    outer,
+    row_blocks,
+    row_sums,
+    spread,
+)
 
-BLOCK = 32768
+BLOCK = 98304
 """Elements of a row block."""
 
 
@@ -26,14 +34,14 @@ def layer_norm_forward(
     rows, n = source.shape
     y = empty((rows, n), x.dtype)
     mean, rstd = np.empty(rows, x.dtype), np.empty(rows, x.dtype)
+    w = ones(n, x.dtype) if weight is None else weight
     for block in row_blocks(rows, n, BLOCK):
         xs, ys, m = source[block], y[block], mean[block]
         np.multiply(row_sums(xs), 1.0 / max(n, 1), out=m)
-        np.subtract(xs, m[:, None], out=ys)
+        wide = spread(m, n)
+        np.subtract(xs, wide, out=ys)
         r = _rstd(ys, eps, out=rstd[block])
-        ys *= r[:, None]
-        if weight is not None:
-            ys *= weight
+        ys *= outer(r, w, out=wide)
         if bias is not None:
             ys += bias
     return y.reshape(x.shape), mean, rstd
@@ -49,34 +57,35 @@ def layer_norm_backward(
 ) -> tuple[Array | None, Array | None, Array | None]:
     """Gradients (dx, dweight, dbias), None where `needs` does not ask for one.
 
-    With c = x - mean and gw = g w:
-    dx = rstd (gw - mean_n(gw) - c rstd^2 mean_n(gw c)),  dw = sum over rows of g c rstd,  db = of
-    g.
+    With c = x - mean, h = g w and means over a row:
+    dx = rstd (h - mean(h) - c rstd^2 mean(h c)),  dw = sum over rows of g c rstd,  db = of g.
     """
     grad, source = as_rows(g), as_rows(x)
     rows, n = source.shape
     needs_x, needs_weight, needs_bias = needs
-    w = np.ones(n, x.dtype) if weight is None else weight
+    w = ones(n, x.dtype) if weight is None else weight
     dx = empty((rows, n), x.dtype) if needs_x else None
     dweight = np.zeros(n, x.dtype) if needs_weight else None
     dbias = np.zeros(n, x.dtype) if needs_bias else None
-    mean_weight = w / max(n, 1)
+    mean_weight = w / max(n, 1)  # g @ mean_weight is mean(h)
     for block in row_blocks(rows, n, BLOCK):
-        gs, m, r = grad[block], mean[block], rstd[block]
+        gs, r = grad[block], rstd[block]
         if dbias is not None:
             dbias += column_sums(gs)
         if dx is None and dweight is None:
             continue
-        centred = source[block] - m[:, None]
-        product = gs * centred
+        wide = spread(mean[block], n)
+        centred = np.subtract(source[block], wide, out=wide)
+        product = np.multiply(gs, centred, out=empty(gs.shape, g.dtype))
         if dweight is not None:
             dweight += r @ product
         if dx is not None:
-            out = np.multiply(gs, w, out=dx[block])
-            centred *= (r * (r * (product @ mean_weight)))[:, None]
+            projection = r * (r * (r * (product @ mean_weight)))
+            centred *= spread(projection, n, out=product)
+            out = outer(r, w, out=dx[block])
+            out *= gs
             out -= centred
-            out -= (gs @ mean_weight)[:, None]
-            out *= r[:, None]
+            out -= spread(r * (gs @ mean_weight), n, out=product)
     return None if dx is None else dx.reshape(x.shape), dweight, dbias
 
 
@@ -85,12 +94,11 @@ def rms_norm_forward(x: Array, weight: Array | None, eps: float) -> tuple[Array,
     source = as_rows(x)
     rows, n = source.shape
     y, rstd = empty((rows, n), x.dtype), np.empty(rows, x.dtype)
+    w = ones(n, x.dtype) if weight is None else weight
     for block in row_blocks(rows, n, BLOCK):
-        xs, ys = source[block], y[block]
-        r = _rstd(xs, eps, out=rstd[block])
-        np.multiply(xs, r[:, None], out=ys)
-        if weight is not None:
-            ys *= weight
+        r = _rstd(source[block], eps, out=rstd[block])
+        ys = outer(r, w, out=y[block])
+        ys *= source[block]
     return y.reshape(x.shape), rstd
 
 
@@ -99,25 +107,26 @@ def rms_norm_backward(
 ) -> tuple[Array | None, Array | None]:
     """Gradients (dx, dweight), None where `needs` does not ask for one.
 
-    dx = rstd (g w - x rstd^2 mean_n(g w x)),  dw = sum over rows of g x rstd.
+    dx = rstd (h - x rstd^2 mean(h x)) with h = g w,  dw = sum over rows of g x rstd.
     """
     grad, source = as_rows(g), as_rows(x)
     rows, n = source.shape
     needs_x, needs_weight = needs
-    w = np.ones(n, x.dtype) if weight is None else weight
+    w = ones(n, x.dtype) if weight is None else weight
     dx = empty((rows, n), x.dtype) if needs_x else None
     dweight = np.zeros(n, x.dtype) if needs_weight else None
     mean_weight = w / max(n, 1)
     for block in row_blocks(rows, n, BLOCK):
         gs, xs, r = grad[block], source[block], rstd[block]
-        product = gs * xs
+        product = np.multiply(gs, xs, out=empty(gs.shape, g.dtype))
         if dweight is not None:
             dweight += r @ product
         if dx is not None:
-            out = np.multiply(gs, w, out=dx[block])
-            np.multiply(xs, (r * (r * (product @ mean_weight)))[:, None], out=product)
-            out -= product
-            out *= r[:, None]
+            projection = spread(r * (r * (r * (product @ mean_weight))), n, out=product)
+            projection *= xs
+            out = outer(r, w, out=dx[block])
+            out *= gs
+            out -= projection
     return None if dx is None else dx.reshape(x.shape), dweight
 
 

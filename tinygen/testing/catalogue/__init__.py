@@ -20,6 +20,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from tinygen.testing.bounds import Rule, Truth, each, exact
@@ -75,9 +76,10 @@ class Op:
         """The positions of the arrays that the op is differentiated by."""
         return tuple(i for i in call.floats if i not in self.constants)
 
-    def samples(self, n: int = 12) -> list[Call]:
+    @cached_property
+    def samples(self) -> tuple[Call, ...]:
         """A few smooth calls, always the same."""
-        return [self.args(SeededDraw(seed)) for seed in range(n)]
+        return tuple(self.args(SeededDraw(seed)) for seed in range(60))
 
 
 CATALOGUE: dict[str, Op] = {}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from tinygen import ops
@@ -40,11 +38,8 @@ for f, truth in (
     )
 
 
-def unary(f: Any, truth: Any) -> None:
-    register(f, args=one(), truth=truth, differentiable=False, exact_on_ints=True)
-
-
-unary(ops.logical_not, np.logical_not)
-unary(ops.isnan, np.isnan)
-unary(ops.isinf, np.isinf)
-unary(ops.isfinite, np.isfinite)
+register(
+    ops.logical_not, args=one(), truth=np.logical_not, differentiable=False, exact_on_ints=True
+)
+for f, truth in ((ops.isnan, np.isnan), (ops.isinf, np.isinf), (ops.isfinite, np.isfinite)):
+    register(f, args=one(), truth=truth, differentiable=False, regimes=("special",))

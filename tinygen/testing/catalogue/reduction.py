@@ -11,7 +11,7 @@ from tinygen import ops
 from tinygen.errors import DtypeError, ShapeError, UsageError
 from tinygen.testing.bounds import conditioned, each, sums, ulp
 from tinygen.testing.catalogue import Bad, register
-from tinygen.testing.catalogue.argument import Args, bad, zeros
+from tinygen.testing.catalogue.argument import Args, bad, mask, zeros
 from tinygen.testing.drawing import NONZERO, REAL, Call, Domain, Draw
 
 OVERFLOWS = {"special_values": "an intermediate square or difference may overflow"}
@@ -256,10 +256,17 @@ for f, truth in ((ops.argmax, np.argmax), (ops.argmin, np.argmin)):
         ),
     )
 
+
+def scattered(draw: Draw) -> Call:
+    """Zeros and others, half and half."""
+    call = folded()(draw)
+    return call.changed(lambda x: np.where(mask(draw, x.shape), x, 0.0))
+
+
 for f, truth in ((ops.any, np.any), (ops.all, np.all)):
     register(
         f,
-        args=folded(),
+        args=scattered,
         truth=truth,
         differentiable=False,
         exact_on_ints=True,

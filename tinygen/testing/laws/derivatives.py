@@ -198,7 +198,7 @@ def shared_history(op: Op, call: Call, rng: np.random.Generator) -> None:
 
 
 def _never_alike(op: Op) -> str | None:
-    alike = any(_alike(inputs(op, call)) for call in op.samples())
+    alike = any(_alike(inputs(op, call)) for call in op.samples)
     return one_input(op) or (None if alike else "no two inputs have one shape")
 
 

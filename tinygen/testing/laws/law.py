@@ -104,5 +104,5 @@ def takes_no_array(op: Op) -> str | None:
 
 def one_input(op: Op) -> str | None:
     """Why a law about two inputs says nothing."""
-    several = any(len(op.inputs(call)) > 1 for call in op.samples())
+    several = any(len(op.inputs(call)) > 1 for call in op.samples)
     return not_differentiable(op) or (None if several else "has one differentiable input")
