@@ -16,7 +16,7 @@ settings.register_profile(
     print_blob=True,
 )
 settings.register_profile(
-    "deep", settings.get_profile("default"), derandomize=False, max_examples=1000
+    "deep", settings.get_profile("default"), derandomize=False, max_examples=300
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 

@@ -7,10 +7,12 @@ exemptions. The laws are in `tinygen/testing/laws`, the ops' entries in `tinygen
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, reject, settings
 
 from tinygen import ops
-from tinygen.testing import laws
+from tinygen.testing import laws, strategies
 from tinygen.testing.catalogue import load
+from tinygen.testing.drawing import Call
 
 CATALOGUE = load()
 CELLS = [
@@ -40,4 +42,14 @@ def test_law(op: str, law: str) -> None:
 @pytest.mark.deep
 @pytest.mark.parametrize(("op", "law"), CELLS)
 def test_law_deeply(op: str, law: str) -> None:
-    laws.check_law(CATALOGUE[op], laws.LAWS[law], examples=500)
+    """The same, searched by Hypothesis, which also shrinks what it finds."""
+
+    @settings(settings.get_profile("deep"))
+    @given(strategies.calls_for(CATALOGUE[op], laws.LAWS[law]), strategies.seeds())
+    def holds(call: Call, seed: int) -> None:
+        try:
+            laws.LAWS[law].judge(CATALOGUE[op], call, seed)
+        except laws.RejectedError:
+            reject()
+
+    holds()

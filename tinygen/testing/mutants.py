@@ -169,7 +169,7 @@ class WrongValue(Function):
 
 
 class Scaled(Function):
-    """y = x;  dx = 1.001 g. Applied to a gradient it is right in first order and wrong in second."""
+    """y = x;  dx = 1.001 g. Applied to a gradient: right in first order, wrong in second."""
 
     def forward(self, x: Any) -> Any:
         return x[...]

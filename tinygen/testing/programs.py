@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from tinygen import ops
-from tinygen.testing.drawing import Array, Draw
+from tinygen.backend import Array
+from tinygen.testing.drawing import Draw
 
 Values = list[Any]
 Function = Callable[..., Any]
@@ -105,7 +106,9 @@ def _as_list(results: Any) -> list[Any]:
 
 
 def _any(draw: Draw, values: Values) -> int:
-    return draw.integer(0, len(values) - 1)
+    """The newest value half of the time, so that programs grow deep."""
+    last = len(values) - 1
+    return last if draw.boolean() else draw.integer(0, last)
 
 
 def _sigmoid(x: Array) -> Any:

@@ -86,7 +86,7 @@ class Report:
 
 
 def sampled(op: Op, choice: Choice = "sampled") -> list[Mutant]:
-    """The mutants to try on an op. A sample is another one for each op, so that all of them serve."""
+    """The mutants to try on an op. Each op has another sample, so that all of them serve."""
     mutants = list(MUTANTS.values())
     if choice == "all":
         return mutants

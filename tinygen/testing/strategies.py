@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 
+from tinygen.backend import Array
 from tinygen.testing import layouts
 from tinygen.testing.catalogue import Op
-from tinygen.testing.drawing import REAL, Array, Domain, Draw, Regime
+from tinygen.testing.drawing import REAL, Domain, Draw, Regime
 from tinygen.testing.laws import Law
 from tinygen.testing.programs import random_program
 
@@ -23,9 +24,7 @@ T = TypeVar("T")
 class HypothesisDraw(Draw):
     """A `Draw` whose choices Hypothesis makes."""
 
-    def __init__(
-        self, draw: st.DrawFn, regime: Regime = "smooth", zero_size: bool = False
-    ) -> None:
+    def __init__(self, draw: st.DrawFn, regime: Regime = "smooth", zero_size: bool = False) -> None:
         super().__init__(regime, zero_size)
         self._draw = draw
 

@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike
 from tinygen.backend.numpy_backend.array import Array
 
 CACHE_LINE = 64
-SMALL = 1 << 14
+SMALL = 1 << 16
 """Bytes below which the 3 microseconds of finding the place cost more than they gain."""
 
 

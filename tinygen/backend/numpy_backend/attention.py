@@ -32,7 +32,7 @@ from tinygen.backend.numpy_backend.softmax import SAFE_EXPONENT, is_safe
 TILE_QUERIES = 128
 """Most queries, over all heads of a group, in one tile."""
 
-TILE = 32768
+TILE = 1 << 18
 """Elements of scores up to which a tile takes in more heads and batch elements."""
 
 

@@ -36,7 +36,7 @@ class Bad:
     call: Callable[[], Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Op:
     """An entry of the catalogue."""
 
@@ -71,6 +71,9 @@ class Op:
     bad: tuple[Bad, ...] = ()
     exempt: Mapping[str, str] = field(default_factory=dict)
     """Laws that do not apply, each with the reason."""
+
+    def __repr__(self) -> str:
+        return f"Op({self.name!r})"
 
     def inputs(self, call: Call) -> tuple[int, ...]:
         """The positions of the arrays that the op is differentiated by."""
