@@ -36,7 +36,8 @@ def assert_close(actual: Any, truth: Any, bound: Bound = _EXACT, *, what: str = 
             smallest = float(np.finfo(found.dtype).smallest_subnormal)
             raw = np.asarray(bound(unit_roundoff(found.dtype), expected))
             allowed = np.broadcast_to(np.where(raw > 0, raw + smallest, raw), found.shape)
-        ok = same | (error <= allowed)  # so that NaN fails
+        # So that NaN fails; and that an infinite truth, whose bound is infinite, needs infinity.
+        ok = same | (np.isfinite(expected.astype(found.dtype)) & (error <= allowed))
         if not ok.all():
             index = _worst(error, allowed, ok)
             raise AssertionError(
