@@ -289,11 +289,20 @@ class Tensor:
     def exp(self) -> Tensor:
         return ops.exp(self)
 
+    def expm1(self) -> Tensor:
+        return ops.expm1(self)
+
     def log(self) -> Tensor:
         return ops.log(self)
 
+    def log1p(self) -> Tensor:
+        return ops.log1p(self)
+
     def sqrt(self) -> Tensor:
         return ops.sqrt(self)
+
+    def rsqrt(self) -> Tensor:
+        return ops.rsqrt(self)
 
     def square(self) -> Tensor:
         return ops.square(self)
@@ -301,8 +310,29 @@ class Tensor:
     def abs(self) -> Tensor:
         return ops.abs(self)
 
+    def sign(self) -> Tensor:
+        return ops.sign(self)
+
+    def sin(self) -> Tensor:
+        return ops.sin(self)
+
+    def cos(self) -> Tensor:
+        return ops.cos(self)
+
     def tanh(self) -> Tensor:
         return ops.tanh(self)
+
+    def erf(self) -> Tensor:
+        return ops.erf(self)
+
+    def floor(self) -> Tensor:
+        return ops.floor(self)
+
+    def ceil(self) -> Tensor:
+        return ops.ceil(self)
+
+    def round(self) -> Tensor:
+        return ops.round(self)
 
     def sigmoid(self) -> Tensor:
         return ops.sigmoid(self)
@@ -310,11 +340,14 @@ class Tensor:
     def relu(self) -> Tensor:
         return ops.relu(self)
 
+    def silu(self) -> Tensor:
+        return ops.silu(self)
+
+    def gelu(self, approximate: str = "none") -> Tensor:
+        return ops.gelu(self, approximate)
+
     def clip(self, min: Any = None, max: Any = None) -> Tensor:
         return ops.clip(self, min, max)
-
-    def round(self) -> Tensor:
-        return ops.round(self)
 
     def softmax(self, axis: int = -1) -> Tensor:
         return ops.softmax(self, axis=axis)
@@ -355,6 +388,30 @@ class Tensor:
     def argmin(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
         return ops.argmin(self, axis=axis, keepdims=keepdims)
 
+    def logsumexp(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return ops.logsumexp(self, axis=axis, keepdims=keepdims)
+
+    def norm(self, ord: float = 2, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return ops.norm(self, ord, axis=axis, keepdims=keepdims)
+
+    def cumsum(self, axis: int | None = None) -> Tensor:
+        return ops.cumsum(self, axis)
+
+    def sort(self, axis: int = -1, descending: bool = False) -> Tensor:
+        return ops.sort(self, axis, descending)
+
+    def argsort(self, axis: int = -1, descending: bool = False) -> Tensor:
+        return ops.argsort(self, axis, descending)
+
+    def topk(self, k: int, axis: int = -1) -> tuple[Tensor, Tensor]:
+        return ops.topk(self, k, axis)
+
+    def take(self, indices: Any, axis: int) -> Tensor:
+        return ops.take(self, indices, axis)
+
+    def take_along_axis(self, indices: Any, axis: int = -1) -> Tensor:
+        return ops.take_along_axis(self, indices, axis)
+
     def reshape(self, *shape: Any) -> Tensor:
         return ops.reshape(self, shape[0] if len(shape) == 1 else shape)
 
@@ -368,6 +425,15 @@ class Tensor:
 
     def expand_dims(self, axis: int) -> Tensor:
         return ops.expand_dims(self, axis)
+
+    def broadcast_to(self, shape: tuple[int, ...]) -> Tensor:
+        return ops.broadcast_to(self, shape)
+
+    def flip(self, axis: Axis = None) -> Tensor:
+        return ops.flip(self, axis)
+
+    def split(self, indices_or_sections: Any, axis: int = 0) -> tuple[Tensor, ...]:
+        return ops.split(self, indices_or_sections, axis)
 
     @property
     def T(self) -> Tensor:
