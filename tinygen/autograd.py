@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinygen import ops, trace
-from tinygen.backend import raw
+from tinygen.backend import Array, raw
 from tinygen.errors import DtypeError, GraphError, ShapeError
 from tinygen.function import (
     Alias,
@@ -100,14 +100,14 @@ def walk(
         if not retain_graph:
             node.release()
 
-    leaves = {edge: cell[0] for edge, cell in sums.items()}
-    for edge, g in leaves.items():
+    given: set[int] = set()
+    for edge, (g, ours) in sums.items():
         owner = edge[0]
         if isinstance(owner, Tensor):
             if owner.hooks is not None:
                 g = _hooked(g, owner.hooks)
             if targets is None:
-                g = g if create_graph else wrap(g)
+                g = g if create_graph else wrap(g if ours else _own(g, given))
                 owner.grad = g if owner.grad is None else owner.grad + g
         if edge in found:
             found[edge] = g
@@ -239,6 +239,14 @@ def _hooked(g: Value, hooks: Sequence[Callable[[Tensor], Tensor | None]]) -> Val
     return g
 
 
+def _own(g: Array, given: set[int]) -> Array:
+    """g in memory that no other leaf's gradient shares, so that a user may write to it."""
+    if id(g) in given or g.base is not None:
+        return g.copy()
+    given.add(id(g))
+    return g
+
+
 def _or_zeros(g: Value | None, like: Value) -> Value:
     return ops.zeros_like(like) if g is None else g
 
@@ -278,8 +286,7 @@ def grad(
     An input that the outputs do not depend on is an error, or gives `None` if `allow_unused`.
     """
     keep = create_graph if retain_graph is None else retain_graph
-    ys = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-    xs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    ys, xs = _listed(outputs), _listed(inputs)
     if grad_outputs is None:
         gs: list[Value | None] = [None] * len(ys)
     else:
@@ -310,6 +317,10 @@ def grad(
     return tuple(g if g is None or isinstance(g, Tensor) else wrap(g) for g in found)
 
 
+def _listed(tensors: Any) -> list[Any]:
+    return list(tensors) if isinstance(tensors, (list, tuple)) else [tensors]
+
+
 def _root(y: Tensor, g: Value | None, create_graph: bool) -> tuple[Edge, Value]:
     if not y.requires_grad:
         raise GraphError(
@@ -323,6 +334,8 @@ def _root(y: Tensor, g: Value | None, create_graph: bool) -> tuple[Edge, Value]:
                 "`grad` with that shape, or reduce to one element first."
             )
         g = ops.ones_like(y.data)
+    elif isinstance(g, (int, float)) and y.ndim == 0:
+        g = ops.full_like(y.data, g)
     elif getattr(g, "shape", None) != y.shape or g.dtype != y.dtype:
         raise ShapeError(
             f"the output is {y.dtype}{list(y.shape)} but its gradient is "

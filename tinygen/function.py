@@ -180,10 +180,10 @@ class Function:
         cls._variadic = bool(code.co_flags & 0x04)  # CO_VARARGS: forward(self, *arrays)
 
     def forward(self, *arrays: Array, **params: Any) -> Any:
-        raise NotImplementedError(f"{type(self).__name__} does not define forward")
+        raise GraphError(f"{type(self).__name__} does not define forward.")
 
     def backward(self, *grads: Value) -> Any:
-        raise NotImplementedError(f"{type(self).__name__} does not define backward")
+        raise GraphError(f"{type(self).__name__} does not define backward: it has no derivative.")
 
     def flops(self, arrays: Sequence[Array], outputs: Sequence[Array]) -> int:
         """Floating-point operations of `forward`: one per output element unless overridden."""
@@ -238,7 +238,9 @@ class Function:
         outputs = [results] if single else list(results)
         for i, y in enumerate(outputs):
             if type(y) is not backend.array_type:
-                outputs[i] = node._as_array(y)
+                outputs[i] = y = node._as_array(y)
+            if y.dtype.kind == "O":
+                raise DtypeError(f"{cls.__name__}: an input, or what forward returned, is None.")
         if not any_tensor:
             return outputs[0] if single else tuple(outputs)
         if recording:
@@ -334,7 +336,7 @@ class FusedFunction(Function):
 
     @staticmethod
     def reference(*inputs: Value, **params: Any) -> Any:
-        raise NotImplementedError("a FusedFunction needs a reference made of plain ops")
+        raise GraphError("a FusedFunction needs a reference made of plain ops for second order.")
 
     def _record(
         self,

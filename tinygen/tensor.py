@@ -147,6 +147,14 @@ class Tensor:
             )
         return bool(self.item())
 
+    def __index__(self) -> int:
+        if self.dtype.kind not in "iu":
+            raise DtypeError(f"only an integer tensor can count or index, not {self.dtype}.")
+        return int(self.item())
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else str(self)
+
     # ---- its place in the graph
 
     def detach(self) -> Tensor:
@@ -254,6 +262,23 @@ class Tensor:
 
     def __rmatmul__(self, other: Any) -> Tensor:
         return ops.matmul(other, self)
+
+    def __and__(self, other: Any) -> Tensor:
+        return ops.logical_and(_truth(self), _truth(other))
+
+    def __or__(self, other: Any) -> Tensor:
+        return ops.logical_or(_truth(self), _truth(other))
+
+    def __xor__(self, other: Any) -> Tensor:
+        return ops.logical_xor(_truth(self), _truth(other))
+
+    def __invert__(self) -> Tensor:
+        return ops.logical_not(_truth(self))
+
+    __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
+
+    def __pos__(self) -> Tensor:
+        return self
 
     def __neg__(self) -> Tensor:
         return ops.negative(self)
@@ -417,7 +442,7 @@ class Tensor:
 
     def permute_dims(self, *axes: Any) -> Tensor:
         return ops.permute_dims(
-            self, axes[0] if len(axes) == 1 and len(axes) != self.ndim else axes
+            self, axes[0] if len(axes) == 1 and isinstance(axes[0], Sequence) else axes
         )
 
     def squeeze(self, axis: Axis = None) -> Tensor:
@@ -451,6 +476,16 @@ class Tensor:
 Axis = int | Sequence[int] | None
 
 
+def _truth(x: Any) -> Any:
+    """x, which `&`, `|`, `^` and `~` take as truths."""
+    if not isinstance(x, bool) and getattr(getattr(x, "dtype", None), "kind", "") != "b":
+        raise DtypeError(
+            f"&, |, ^ and ~ are for booleans, not {getattr(x, 'dtype', type(x).__name__)}. Compare "
+            "first: (x > 0) & (y > 0)."
+        )
+    return x
+
+
 def tensor(
     data: Any, dtype: Any = None, device: str = "cpu", requires_grad: bool = False
 ) -> Tensor:
@@ -462,8 +497,14 @@ def tensor(
         data = data.data
     keeps_dtype = hasattr(data, "dtype")
     try:
-        array = np.array(data, dtype=dtype)
-    except (ValueError, TypeError, OverflowError) as error:
+        array = np.array(raw(data) if keeps_dtype else data, dtype=None)
+        if dtype is not None:
+            array = _converted(array, dtype)
+    except TypeError as error:
+        raise DtypeError(
+            f"tensor: {error}. Give numbers, and a dtype such as 'float32'."
+        ) from error
+    except (ValueError, OverflowError) as error:
         raise ShapeError(
             f"tensor: {error}. Give nested lists of equal lengths, numbers that fit the dtype, or "
             "an array."
@@ -480,6 +521,14 @@ def tensor(
             )
         array = array.astype("float32") if array.dtype.kind == "f" else array
     return Tensor(backend_named(device).asarray(array), requires_grad)
+
+
+def _converted(array: np.ndarray[Any, Any], dtype: Any) -> np.ndarray[Any, Any]:
+    """`array` as `dtype`; NaN and infinity are no integers."""
+    wanted = np.dtype(dtype)
+    if array.dtype.kind == "f" and wanted.kind in "iu" and not np.isfinite(array).all():
+        raise DtypeError(f"{wanted} cannot hold NaN or infinity; keep a float dtype.")
+    return array.astype(wanted)
 
 
 # The engine, the ops and the Tensor refer to each other; each needs the others only when called.

@@ -77,8 +77,8 @@ def tiling(queries: int, elements: int) -> Iterator[None]:
 def run(case: Case, tiles: tuple[int, int]) -> tuple[np.ndarray, ...]:
     q, k, v, g, options = (case[name] for name in ("q", "k", "v", "g", "options"))
     with tiling(*tiles):
-        out, lse = attention_forward(q, k, v, **options)
-        return out, *attention_backward(g, q, k, v, out, lse, **options)
+        out, residual = attention_forward(q, k, v, **options)
+        return out, *attention_backward(g, q, k, v, out, residual, **options)
 
 
 def assert_close(got: tuple[np.ndarray, ...], truth: tuple[np.ndarray, ...], size: float) -> None:
@@ -219,8 +219,8 @@ def test_gradients_are_written_into_the_views_given(tiles: tuple[int, int], kv_h
     out = merged.transpose(0, 2, 1, 3)
     g = rng.standard_normal(out.shape)
     with tiling(*tiles):
-        same, lse = attention_forward(q, k, v, causal=True, out=out)
-        got = attention_backward(g, q, k, v, out, lse, causal=True, dq=dq, dk=dk, dv=dv)
+        same, residual = attention_forward(q, k, v, causal=True, out=out)
+        got = attention_backward(g, q, k, v, out, residual, causal=True, dq=dq, dk=dk, dv=dv)
     assert same is out
     assert all(a is b for a, b in zip(got, (dq, dk, dv), strict=True))
     truth = naive(q, k, v, g, causal=True, mask=None, scale=None, window=None)
@@ -245,6 +245,24 @@ def test_uniform_attention_is_the_exact_mean_of_integers(tiles: tuple[int, int])
     v = np.arange(32.0, dtype=np.float32).reshape(1, 1, 8, 4) * 8
     zero = np.zeros_like(v)
     with tiling(*tiles):
-        out, lse = attention_forward(zero, zero, v)
+        out, (shift, inverse) = attention_forward(zero, zero, v)
     assert (out == v.mean(axis=2, keepdims=True)).all()
-    assert np.allclose(lse, math.log(8), rtol=1e-6)
+    assert (shift == 0).all()
+    assert (inverse == 1 / 8).all()
+
+
+@pytest.mark.parametrize("tiles", TILINGS)
+@pytest.mark.parametrize("level", [-1e9, -1e4, 1e8, float(np.finfo(np.float32).min) / 2])
+def test_a_row_at_any_level_has_the_gradients_of_level_zero(
+    tiles: tuple[int, int], level: float
+) -> None:
+    """A mask that adds one number to all scores of a row changes nothing, however large it is."""
+    rng = np.random.default_rng(4)
+    q, k, v, g = (rng.integers(-2, 3, (1, 2, 3, 4)).astype(np.float32) for _ in range(4))
+    q[...] = 0  # the level rounds other scores away
+    plain = {"q": q, "k": k, "v": v, "g": g, "options": {}}
+    mask = np.full((1, 1, 3, 3), level, np.float32)
+    for a, b in zip(
+        run({**plain, "options": {"mask": mask}}, tiles), run(plain, tiles), strict=True
+    ):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)

@@ -422,3 +422,65 @@ def test_no_grad_decorates_generators() -> None:
     assert (x * 2.0).requires_grad
     with pytest.raises(StopIteration, match="done"):
         next(values)
+
+
+# ---- what a person expects of a Tensor -----------------------------------------------------------
+
+
+def test_the_gradients_of_two_leaves_share_no_memory() -> None:
+    a, b = (tg.tensor([1.0, 2.0], requires_grad=True) for _ in range(2))
+    (a + b).backward(np.ones(2, np.float32))
+    a.grad.data *= 3
+    assert b.grad.tolist() == [1, 1]
+    c = tg.tensor([[1.0, 2.0]], requires_grad=True)
+    c.sum().backward()
+    c.grad.data[0, 0] = 7  # not a read-only view of one number
+    assert c.grad.tolist() == [[7, 1]]
+
+
+def test_a_scalar_takes_a_number_as_its_gradient() -> None:
+    x = tg.tensor(3.0, requires_grad=True)
+    (x * x).backward(0.5)
+    assert x.grad.item() == 3
+
+
+def test_one_element_is_formatted_and_counts_as_its_number() -> None:
+    loss, n = tg.tensor(2.34567), tg.tensor(3)
+    assert f"{loss:.3f}" == "2.346"
+    assert f"{loss}" == str(loss)
+    assert list(range(n)) == [0, 1, 2]
+    assert "abcd"[n] == "d"
+
+
+def test_truths_combine() -> None:
+    x = tg.tensor([-1.0, 0.5, 2.0])
+    assert ((x > 0) & (x < 1)).tolist() == [False, True, False]
+    assert ((x < 0) | (x > 1)).tolist() == [True, False, True]
+    assert ((x > 0) ^ (x > 1)).tolist() == [False, True, False]
+    assert (~(x > 0)).tolist() == [True, False, False]
+    assert (True & (x > 0)).tolist() == [False, True, True]
+    assert (+x).tolist() == x.tolist()
+
+
+def test_the_order_of_bytes_does_not_matter() -> None:
+    x = tg.tensor(np.arange(4, dtype=">f4"), requires_grad=True)
+    assert x.dtype.isnative
+    (ops.where(x > 1, x, 0) * x).sum().backward()
+    assert x.grad.tolist() == [0, 0, 4, 6]
+    assert ops.exp(np.zeros(2, ">f8")).dtype.isnative
+
+
+def test_axes_may_be_one_or_several_arguments() -> None:
+    assert tg.tensor([1.0, 2.0]).permute_dims((0,)).shape == (2,)
+    assert tg.tensor([1.0, 2.0]).permute_dims(0).shape == (2,)
+    assert tg.zeros((2, 3)).permute_dims(1, 0).shape == (3, 2)
+
+
+def test_an_op_without_a_derivative_says_so() -> None:
+    class Forward(tg.Function):
+        def forward(self, x):
+            return x + 1
+
+    y = Forward.apply(tg.tensor([1.0], requires_grad=True))
+    with pytest.raises(GraphError, match="does not define backward"):
+        y.backward()

@@ -57,8 +57,11 @@ def raw(value: Any) -> Array:
     if isinstance(value, (np.generic, np.ndarray)):
         if value.dtype.kind not in NUMBERS:
             raise DtypeError(f"an op takes arrays of numbers or booleans, not of {value.dtype}.")
-        # A NumPy scalar, or a subclass such as memmap, becomes an array of NumPy's own class.
-        return value if type(value) is np.ndarray else np.asarray(value)
+        if type(value) is np.ndarray:
+            return value if value.dtype.isnative else value.astype(value.dtype.newbyteorder("="))
+        if isinstance(value, np.ma.MaskedArray):
+            raise DtypeError("an op would lose the mask of a masked array; fill it: x.filled(0).")
+        return np.asarray(value)  # a NumPy scalar, or a subclass such as memmap
     if isinstance(value, PYTHON_SCALARS):  # asked second, since np.float64 is also a float
         return value
     raise DtypeError(

@@ -12,10 +12,9 @@ from typing import Any
 
 from tinygen import ops
 from tinygen.backend import Array
-from tinygen.errors import UsageError
 from tinygen.function import Function, FusedFunction, Value
 from tinygen.ops.casting import as_floats
-from tinygen.ops.checks import same_float_dtype
+from tinygen.ops.checks import number, one_of, same_float_dtype
 
 __all__ = [
     "erf",
@@ -212,11 +211,9 @@ def relu(x: Value) -> Any:
 def leaky_relu(x: Value, negative_slope: float = 0.01) -> Any:
     """x above 0, negative_slope * x below, elementwise; at 0 the gradient is the slope.
 
-    `negative_slope` is a finite Python number.
+    `negative_slope` is a finite number.
     """
-    if not isinstance(negative_slope, (int, float)) or not math.isfinite(negative_slope):
-        raise UsageError(f"leaky_relu: negative_slope is {negative_slope}; give a finite number.")
-    return LeakyReLU.apply(x, slope=negative_slope)
+    return LeakyReLU.apply(x, slope=number("leaky_relu", "negative_slope", negative_slope))
 
 
 def silu(x: Value) -> Any:
@@ -230,7 +227,6 @@ def gelu(x: Value, approximate: str = "none") -> Any:
 
     approximate="tanh" replaces P by (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2, as GPT-2 does.
     """
-    if approximate not in ("none", "tanh"):
-        raise UsageError(f'gelu: approximate is "none" or "tanh", not {approximate!r}.')
+    one_of("gelu", "approximate", approximate, ("none", "tanh"))
     same_float_dtype("gelu", x=x)
     return GELU.apply(x, approximate=approximate)

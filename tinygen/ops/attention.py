@@ -13,7 +13,7 @@ from tinygen import ops
 from tinygen.backend import Array, backend_of
 from tinygen.errors import DtypeError, ShapeError, UsageError
 from tinygen.function import FusedFunction, Value
-from tinygen.ops.checks import same_float_dtype
+from tinygen.ops.checks import number, same_float_dtype, whole
 from tinygen.tensor import Tensor
 
 __all__ = ["attention", "packed_attention"]
@@ -145,7 +145,8 @@ def packed_attention(
     otherwise as `attention`.
     """
     same_float_dtype("packed_attention", qkv=qkv)
-    n_kv_head = n_head if n_kv_head is None else n_kv_head
+    n_head = whole("packed_attention", "n_head", n_head)
+    n_kv_head = n_head if n_kv_head is None else whole("packed_attention", "n_kv_head", n_kv_head)
     if n_head < 1 or n_kv_head < 1 or n_head % n_kv_head:
         raise UsageError(
             f"packed_attention: {n_head} query heads for {n_kv_head} key/value heads; the first "
@@ -238,10 +239,10 @@ def _checked_mask(mask: Value, shape: tuple[int, ...], like: Value) -> Array:
 
 
 def _checked_options(scale: float | None, window: int | None, D: int) -> float:
-    if window is not None and window < 1:
+    if window is not None and whole("attention", "window", window) < 1:
         raise UsageError(
             f"attention: window is {window}; a query sees at least itself, so 1 or more."
         )
-    if scale is not None and not math.isfinite(scale):
-        raise UsageError(f"attention: scale is {scale}; it must be finite.")
+    if scale is not None:
+        scale = number("attention", "scale", scale)
     return 1 / math.sqrt(D) if scale is None and D else 1.0 if scale is None else scale

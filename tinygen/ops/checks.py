@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import operator
+from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 from tinygen.errors import DtypeError, UsageError
@@ -10,12 +14,11 @@ from tinygen.function import Value
 REDUCTIONS = ("mean", "sum", "none")
 
 
-def same_float_dtype(op: str, **values: Value) -> None:
-    """Fused ops take arrays of one floating-point dtype; `None` is an input left out."""
+def same_float_dtype(op: str, optional: Mapping[str, Value] | None = None, **values: Value) -> None:
+    """Fused ops take arrays of one floating-point dtype; those in `optional` may be None."""
     first: Any = None
-    for name, value in values.items():
-        if value is None:
-            continue
+    given = {name: value for name, value in (optional or {}).items() if value is not None}
+    for name, value in (values | given).items():
         dtype = getattr(value, "dtype", None)
         if dtype is None or dtype.kind != "f":
             raise DtypeError(
@@ -32,5 +35,26 @@ def same_float_dtype(op: str, **values: Value) -> None:
 
 
 def known_reduction(op: str, reduction: str) -> None:
-    if reduction not in REDUCTIONS:
-        raise UsageError(f"{op}: unknown reduction {reduction!r}; use one of {REDUCTIONS}.")
+    one_of(op, "reduction", reduction, REDUCTIONS)
+
+
+def one_of(op: str, name: str, value: Any, choices: Sequence[str]) -> None:
+    """Fail unless `value` is one of these words."""
+    if not isinstance(value, str) or value not in choices:
+        words = ", ".join(map(repr, choices))
+        raise UsageError(f"{op}: {name} is one of {words}, not {value!r}.")
+
+
+def whole(op: str, name: str, value: Any) -> int:
+    """`value` as a Python int: any integer will do, NumPy's too."""
+    try:
+        return operator.index(value)
+    except TypeError as error:
+        raise DtypeError(f"{op}: {name} is an integer, not {value!r}.") from error
+
+
+def number(op: str, name: str, value: Any) -> float:
+    """`value` as a finite Python float: any real number will do, NumPy's too."""
+    if not isinstance(value, Real) or not math.isfinite(value):
+        raise UsageError(f"{op}: {name} is a finite number, not {value!r}.")
+    return float(value)

@@ -81,6 +81,8 @@ def arange(
     """
     if stop is None:
         start, stop = 0, start
+    for given in (start, stop, step):
+        default_dtype(given)  # refuses what is not a number
     if step == 0:
         raise UsageError(f"arange: the step from {start} to {stop} is 0; give one that moves.")
     with _explained("arange"):
@@ -161,6 +163,8 @@ def default_dtype(*numbers: float) -> Any:
 
 def _filled(op: str, xp: Any, shape: Shape, value: float, dtype: Any) -> Array:
     default_dtype(value)  # refuses what is not a number
+    if isinstance(shape, (str, bytes)):
+        raise DtypeError(f"{op}: a shape is a length or a tuple of lengths, not {shape!r}.")
     if dtype.kind in "iu" and isinstance(value, float) and not value.is_integer():
         raise DtypeError(f"{op}: {dtype} cannot hold {value}; give an integer or a float dtype.")
     with _explained(op):

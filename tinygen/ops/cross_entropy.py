@@ -10,7 +10,7 @@ from tinygen import ops
 from tinygen.backend import Array
 from tinygen.errors import DtypeError, OutOfRangeError, ShapeError, UsageError
 from tinygen.function import FusedFunction, Value
-from tinygen.ops.checks import known_reduction, same_float_dtype
+from tinygen.ops.checks import known_reduction, number, same_float_dtype, whole
 from tinygen.tensor import Tensor
 
 __all__ = ["cross_entropy"]
@@ -32,25 +32,27 @@ class CrossEntropy(FusedFunction):
         ignore_index: int | None,
         z_loss: float,
     ) -> Value:
-        lse = ops.logsumexp(logits, axis=-1)  # (N,)
-        kept = ops.not_equal(targets, -1 if ignore_index is None else ignore_index)
-        classes = ops.where(kept, targets, 0) if ignore_index is not None else targets
-        picked = ops.take_along_axis(logits, ops.expand_dims(classes, -1), axis=-1)  # (N, 1)
-        losses = lse - (1 - label_smoothing) * ops.squeeze(picked, -1)
+        kept = None if ignore_index is None else ops.not_equal(targets, ignore_index)  # (N,)
+        if kept is not None:  # an ignored row may hold anything, NaN too
+            logits = ops.where(ops.expand_dims(kept, -1), logits, 0.0)
+            targets = ops.where(kept, targets, 0)
+        log_p = ops.log_softmax(logits, axis=-1)  # (N, V)
+        picked = ops.take_along_axis(log_p, ops.expand_dims(targets, -1), axis=-1)  # (N, 1)
+        losses = (label_smoothing - 1) * ops.squeeze(picked, -1)
         if label_smoothing:
-            losses = losses - label_smoothing * ops.mean(logits, axis=-1)
+            losses = losses - label_smoothing * ops.mean(log_p, axis=-1)
         if z_loss:
-            losses = losses + z_loss * lse * lse
-        return losses if ignore_index is None else ops.where(kept, losses, 0.0)
+            losses = losses + z_loss * ops.square(ops.logsumexp(logits, axis=-1))
+        return losses if kept is None else ops.where(kept, losses, 0.0)
 
     def forward(self, logits: Array, targets: Array, **options: Any) -> Array:
-        losses, lse = self.backend.cross_entropy_forward(logits, targets, **options)
-        self.save(logits=logits, targets=targets, lse=lse)
+        losses, residual = self.backend.cross_entropy_forward(logits, targets, **options)
+        self.save(logits=logits, targets=targets, residual=residual)
         return losses
 
     def backward(self, g: Array) -> tuple[Array, None]:
         s = self.saved
-        dx = self.backend.cross_entropy_backward(g, s.logits, s.lse, s.targets, **self.params)
+        dx = self.backend.cross_entropy_backward(g, s.logits, s.residual, s.targets, **self.params)
         return dx, None
 
     def flops(self, arrays: Sequence[Array], outputs: Sequence[Array]) -> int:
@@ -65,20 +67,21 @@ class SoftCrossEntropy(FusedFunction):
 
     @staticmethod
     def reference(logits: Value, targets: Value, *, z_loss: float) -> Value:
-        lse = ops.logsumexp(logits, axis=-1)  # (N,)
-        losses = ops.sum(targets * (ops.expand_dims(lse, -1) - logits), axis=-1)
-        return losses + z_loss * lse * lse if z_loss else losses
+        log_p = ops.log_softmax(logits, axis=-1)  # (N, V)
+        possible = ops.logical_or(log_p > -math.inf, targets != 0)
+        losses = -ops.sum(targets * ops.where(possible, log_p, 0.0), axis=-1)
+        return losses + z_loss * ops.square(ops.logsumexp(logits, axis=-1)) if z_loss else losses
 
     def forward(self, logits: Array, targets: Array, *, z_loss: float) -> Array:
-        losses, lse = self.backend.soft_cross_entropy_forward(logits, targets, z_loss)
-        self.save(logits=logits, targets=targets, lse=lse)
+        losses, residual = self.backend.soft_cross_entropy_forward(logits, targets, z_loss)
+        self.save(logits=logits, targets=targets, residual=residual)
         return losses
 
     def backward(self, g: Array) -> tuple[Array | None, ...]:
         s = self.saved
         z_loss = self.params["z_loss"]
         return self.backend.soft_cross_entropy_backward(
-            g, s.logits, s.lse, s.targets, z_loss, self.needs
+            g, s.logits, s.residual, s.targets, z_loss, self.needs
         )
 
     def flops(self, arrays: Sequence[Array], outputs: Sequence[Array]) -> int:
@@ -103,9 +106,10 @@ def cross_entropy(
     """
     known_reduction("cross_entropy", reduction)
     same_float_dtype("cross_entropy", logits=logits)
-    if ignore_index is not None and not isinstance(ignore_index, int):
-        raise UsageError(f"cross_entropy: ignore_index is {ignore_index!r}; it is an integer.")
-    if not 0 <= label_smoothing <= 1:
+    if ignore_index is not None:
+        ignore_index = whole("cross_entropy", "ignore_index", ignore_index)
+    z_loss = number("cross_entropy", "z_loss", z_loss)
+    if not 0 <= number("cross_entropy", "label_smoothing", label_smoothing) <= 1:
         raise UsageError(f"cross_entropy: label_smoothing is {label_smoothing}; it lies in [0, 1].")
     if logits.ndim < 1 or logits.shape[-1] == 0:
         raise ShapeError(f"cross_entropy: logits of shape {logits.shape} have no classes.")

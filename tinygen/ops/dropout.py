@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from tinygen.backend import Array
-from tinygen.errors import ShapeError, UsageError
+from tinygen.errors import DtypeError, ShapeError, UsageError
 from tinygen.function import Function, Value
-from tinygen.ops.checks import same_float_dtype
+from tinygen.ops.checks import number, same_float_dtype
 from tinygen.random import Generator
 from tinygen.tensor import Tensor
 
@@ -33,15 +33,17 @@ def dropout(x: Value, p: float, *, rng: Generator | None = None, mask: Value = N
     expectation of the output is `x` (Srivastava et al. 2014, in its inverted form). 0 <= p < 1.
     """
     same_float_dtype("dropout", x=x)
-    if not 0 <= p < 1:
+    if not 0 <= number("dropout", "p", p) < 1:
         raise UsageError(f"dropout: p is {p}; it lies in [0, 1).")
     if mask is None and p == 0:
         return x
     if mask is None:
-        if rng is None:
+        if not isinstance(rng, Generator):
             raise UsageError("dropout: give the random generator (rng=...) or the mask itself.")
         device = x.device if isinstance(x, Tensor) else "cpu"
         mask = rng.uniform(x.shape, device=device) >= p
+    elif getattr(getattr(mask, "dtype", None), "kind", None) != "b":
+        raise DtypeError("dropout: the mask is a boolean array or Tensor, True = keep.")
     elif mask.shape != x.shape:
         raise ShapeError(
             f"dropout: the mask has shape {mask.shape} and x {x.shape}; make them equal."

@@ -9,6 +9,8 @@ from tinygen import ops
 from tinygen.backend import Array
 from tinygen.errors import OutOfRangeError, ShapeError
 from tinygen.function import FusedFunction, Value
+from tinygen.ops.casting import real_dtype
+from tinygen.ops.checks import whole
 from tinygen.ops.indexing import require_array, require_integers
 from tinygen.ops.shape import Copy
 
@@ -63,7 +65,7 @@ def embedding(ids: Value, weight: Value) -> Any:
 
 def one_hot(ids: Value, n: int, dtype: Any = "float32") -> Any:
     """ids (I..), integers from 0 to n - 1 -> (I.., n), 1 at each id's place and 0 elsewhere."""
-    return OneHot.apply(ids, n=n, dtype=dtype)
+    return OneHot.apply(ids, n=whole("one_hot", "n", n), dtype=real_dtype("one_hot", dtype))
 
 
 def require_rows(op: str, ids: Array, rows: int) -> None:

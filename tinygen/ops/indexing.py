@@ -143,6 +143,7 @@ def take_along_axis(x: Value, indices: Value, axis: int = -1) -> Any:
     x (A.., n, B..), indices (A.., k, B..) -> (A.., k, B..); the other axes broadcast.
     """
     require_array("take_along_axis", x)
+    require_array("take_along_axis", indices)
     return TakeAlongAxis.apply(x, indices, axis=axis)
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from tinygen import ops
 from tinygen.backend import Array
-from tinygen.errors import DtypeError, ShapeError, UsageError
+from tinygen.errors import ShapeError
 from tinygen.function import FusedFunction, Value
-from tinygen.ops.checks import same_float_dtype
+from tinygen.ops.checks import one_of, same_float_dtype
 
 __all__ = ["linear"]
 
@@ -48,11 +48,7 @@ def linear(x: Value, weight: Value, bias: Value = None, activation: str | None =
     bias and the activation are applied to the product while it is in cache, and the activation's
     derivative is kept instead of its input.
     """
-    if weight is None or x is None:
-        raise DtypeError(
-            "linear: x and weight are arrays or Tensors; only the bias may be left out."
-        )
-    same_float_dtype("linear", x=x, weight=weight, bias=bias)
+    same_float_dtype("linear", {"bias": bias}, x=x, weight=weight)
     if weight.ndim != 2 or x.ndim < 1 or x.shape[-1] != weight.shape[1]:
         raise ShapeError(
             f"linear: x has shape {x.shape} and weight {weight.shape}; the last axis of x must "
@@ -62,8 +58,8 @@ def linear(x: Value, weight: Value, bias: Value = None, activation: str | None =
         raise ShapeError(
             f"linear: bias has shape {bias.shape}, but weight gives {weight.shape[0]}."
         )
-    if activation is not None and activation not in ACTIVATIONS:
-        raise UsageError(f"linear: unknown activation {activation!r}; use one of {ACTIVATIONS}.")
+    if activation is not None:
+        one_of("linear", "activation", activation, ACTIVATIONS)
     return Linear.apply(x, weight, bias, activation=activation)
 
 

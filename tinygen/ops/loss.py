@@ -9,7 +9,7 @@ from tinygen import ops
 from tinygen.backend import Array
 from tinygen.errors import ShapeError, UsageError
 from tinygen.function import FusedFunction, Value
-from tinygen.ops.checks import known_reduction, same_float_dtype
+from tinygen.ops.checks import known_reduction, number, same_float_dtype
 
 __all__ = [
     "bce_with_logits",
@@ -22,19 +22,33 @@ __all__ = [
 
 
 class BCEWithLogits(FusedFunction):
-    """l = softplus(x) - t x;  dx = g (sigmoid(x) - t),  dt = -g x."""
+    """l = t softplus(-x) + (1 - t) softplus(x);  dx = g ((1 - t) sigmoid(x) - t sigmoid(-x)),
+    dt = -g x.
+
+    No term cancels another: where t = 1 and x is large, l and dx keep the digits that
+    softplus(x) - t x and sigmoid(x) - t lose.
+    """
 
     @staticmethod
     def reference(logits: Value, targets: Value) -> Value:
-        return ops.softplus(logits) - targets * logits
+        return targets * ops.softplus(-logits) + (1 - targets) * ops.softplus(logits)
 
     def forward(self, logits: Array, targets: Array) -> Array:
+        """(1 - t) x above 0 and -t x below, plus log(1 + e^-|x|): one exponential."""
+        xp = self.xp
+        loss = xp.where(logits > 0, 1 - targets, -targets)
+        loss *= logits
+        loss += xp.log1p(xp.exp(-xp.abs(logits)))
         self.save(logits=logits, targets=targets)
-        return ops.softplus(logits) - targets * logits
+        return loss
 
     def backward(self, g: Array) -> tuple[Array | None, Array | None]:
         logits, targets = self.saved.logits, self.saved.targets
-        dx = g * (ops.sigmoid(logits) - targets) if self.needs[0] else None
+        dx = None
+        if self.needs[0]:
+            dx = (1 - targets) * ops.sigmoid(logits)
+            dx -= targets * ops.sigmoid(-logits)
+            dx *= g
         return dx, -g * logits if self.needs[1] else None
 
 
@@ -56,7 +70,7 @@ def huber_loss(x: Value, target: Value, *, delta: float = 1.0, reduction: str = 
     Same shapes and dtype; delta > 0.
     """
     _check("huber_loss", reduction, x=x, target=target)
-    if not delta > 0:
+    if not number("huber_loss", "delta", delta) > 0:
         raise UsageError(f"huber_loss: delta is {delta}; it must be positive.")
     d = x - target
     near = ops.clip(d, -delta, delta)  # both branches in one: near (d - near / 2)
@@ -66,7 +80,7 @@ def huber_loss(x: Value, target: Value, *, delta: float = 1.0, reduction: str = 
 def bce_with_logits(logits: Value, targets: Value, *, reduction: str = "mean") -> Any:
     """-t log sigmoid(x) - (1 - t) log(1 - sigmoid(x)) for targets t in [0, 1], in nats.
 
-    Computed as softplus(x) - t x, which neither overflows nor cancels. Same shapes and dtype.
+    Neither overflows nor cancels, in value and gradient. Same shapes and dtype.
     """
     _check("bce_with_logits", reduction, logits=logits, targets=targets)
     return _reduced(BCEWithLogits.apply(logits, targets), reduction)
@@ -83,7 +97,7 @@ def gaussian_kl(
     """
     _check("gaussian_kl", reduction, mu=mu, logvar=logvar, mu2=mu2, logvar2=logvar2)
     d = mu if mu2 is None else mu - mu2
-    if logvar2 is None:  # expm1 keeps the small KL of a nearly standard normal exact
+    if logvar2 is None:  # expm1: a nearly standard normal has a small KL
         return _reduced(ops.multiply(ops.expm1(logvar) - logvar + d * d, 0.5), reduction)
     ratio = logvar - logvar2
     kl = ops.multiply(ops.expm1(ratio) - ratio + d * d * ops.exp(-logvar2), 0.5)
@@ -104,12 +118,16 @@ def categorical_kl(
         log_q: Value = -math.log(max(1, logits.shape[axis]))
     else:
         log_q = ops.log_softmax(logits2, axis=axis)
-    return _reduced(ops.sum(ops.exp(log_p) * (log_p - log_q), axis=axis), reduction)
+    # What cannot be (a logit of -inf) adds 0 log 0 = 0.
+    log_ratio = ops.where(log_p > -math.inf, log_p - log_q, 0.0)
+    return _reduced(ops.sum(ops.exp(log_p) * log_ratio, axis=axis), reduction)
 
 
 def _check(op: str, reduction: str, **values: Value) -> None:
     known_reduction(op, reduction)
-    same_float_dtype(op, **values)
+    optional = {name: values.pop(name, None) for name in ("mu2", "logvar2", "logits2")}
+    same_float_dtype(op, optional, **values)
+    values |= optional
     shapes = {name: value.shape for name, value in values.items() if value is not None}
     if len(set(shapes.values())) > 1:
         given = ", ".join(f"{name} {shape}" for name, shape in shapes.items())

@@ -9,7 +9,7 @@ from tinygen import ops
 from tinygen.backend import Array
 from tinygen.errors import ShapeError, UsageError
 from tinygen.function import FusedFunction, Value
-from tinygen.ops.checks import same_float_dtype
+from tinygen.ops.checks import number, same_float_dtype
 
 __all__ = ["layer_norm", "rms_norm"]
 
@@ -83,8 +83,8 @@ def rms_norm(x: Value, weight: Value = None, *, eps: float = 1e-6) -> Any:
 
 
 def _check(op: str, x: Value, eps: float, **affine: Value) -> None:
-    same_float_dtype(op, x=x, **affine)
-    if not eps >= 0:
+    same_float_dtype(op, affine, x=x)
+    if not number(op, "eps", eps) >= 0:
         raise UsageError(f"{op}: eps is {eps}; it must not be negative.")
     if x.ndim < 1:
         raise ShapeError(f"{op}: x needs at least one axis to normalise over.")

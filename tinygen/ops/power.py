@@ -20,9 +20,9 @@ class PowerOf(Function):
         if n < 0:
             _refuse_integer_fractions(self.xp, x, n)
         self.save(x=x)
-        if n == 2:
+        if n == 2 and x.dtype.kind != "b":
             return x * x
-        if n == 3:  # 80 times faster than the general power
+        if n == 3 and x.dtype.kind != "b":  # 80 times faster than the general power
             return x * x * x
         return self.xp.power(x, n)
 

@@ -16,6 +16,7 @@ from tinygen.backend import Array
 from tinygen.errors import DtypeError, ShapeError
 from tinygen.function import Function, Value
 from tinygen.ops.casting import as_floats
+from tinygen.ops.checks import number
 from tinygen.ops.shape import axis_from_front
 
 __all__ = ["cumsum", "mean", "std", "sum", "sum_to", "var"]
@@ -123,7 +124,7 @@ class CumSum(Function):
     def forward(self, x: Array, *, axis: int | None) -> Array:
         if axis is None and x.ndim != 1:
             raise ShapeError(f"cumsum: an array of shape {x.shape} needs an axis to add along.")
-        self.axis = axis_from_front("cumsum", axis or 0, x.ndim)
+        self.axis = axis_from_front("cumsum", 0 if axis is None else axis, x.ndim)
         return self.xp.cumsum(x, axis=self.axis)
 
     def backward(self, g: Value) -> Value:
@@ -150,11 +151,13 @@ def var(x: Value, axis: Axis = None, keepdims: bool = False, correction: float =
 
     correction=1 gives the unbiased estimate. NaN unless n > correction. Integers give float64.
     """
+    correction = number("var", "correction", correction)
     return Var.apply(as_floats(x), axis=axis, keepdims=keepdims, correction=correction)
 
 
 def std(x: Value, axis: Axis = None, keepdims: bool = False, correction: float = 0) -> Any:
     """The square root of `var`. Where all elements are equal the gradient is 0."""
+    correction = number("std", "correction", correction)
     return Std.apply(as_floats(x), axis=axis, keepdims=keepdims, correction=correction)
 
 

@@ -8,7 +8,7 @@ from tinygen import ops
 from tinygen.backend import Array, backend_of
 from tinygen.errors import DtypeError, ShapeError, UsageError
 from tinygen.function import FusedFunction, Value
-from tinygen.ops.checks import same_float_dtype
+from tinygen.ops.checks import number, same_float_dtype
 from tinygen.tensor import Tensor
 
 __all__ = ["rope"]
@@ -62,7 +62,7 @@ def rope(
     same_float_dtype("rope", x=x)
     if x.ndim < 2 or x.shape[-1] % 2:
         raise ShapeError(f"rope: x has shape {x.shape}; it is (..., T, D) with D even.")
-    if not base > 0:
+    if not number("rope", "base", base) > 0:
         raise UsageError(f"rope: base is {base}; it must be positive.")
     data = x.data if isinstance(x, Tensor) else x
     xp = backend_of([data]).xp

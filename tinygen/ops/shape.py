@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
+from numbers import Real
 from typing import Any
 
 from tinygen import ops
 from tinygen.backend import Array
 from tinygen.errors import DtypeError, ShapeError
 from tinygen.function import Function, Value
+from tinygen.ops.checks import whole
 
 __all__ = [
     "broadcast_to",
@@ -278,6 +280,10 @@ def roll(x: Value, shift: Shape, axis: Axes | None = None) -> Any:
 
     With several axes, one shift for each or one for all; with None, x is rolled as if flat.
     """
+    if isinstance(shift, Sequence):
+        shift = tuple(whole("roll", "shift", s) for s in shift)
+    else:
+        shift = whole("roll", "shift", shift)
     return Roll.apply(x, shift=shift, axis=axis)
 
 
@@ -287,6 +293,8 @@ def pad(x: Value, pad_width: Any, value: float = 0.0) -> Any:
     `pad_width` as NumPy's: n for every side, (before, after) for every axis, or one such pair for
     each axis. A `value` that x's dtype cannot hold is a `DtypeError`.
     """
+    if not isinstance(value, Real):
+        raise DtypeError(f"pad: value is a number, not {value!r}.")
     return Pad.apply(x, pad_width=pad_width, value=value)
 
 
@@ -295,8 +303,7 @@ def concat(arrays: Sequence[Value], axis: int | None = 0) -> Any:
 
     They agree in every other axis; different dtypes are promoted.
     """
-    if not len(arrays):
-        raise ShapeError("concat: there is nothing to join; give at least one array.")
+    arrays = _several("concat", arrays)
     if axis is None:
         arrays, axis = [reshape(x, -1) for x in arrays], 0
     return Concat.apply(*arrays, axis=axis)
@@ -304,9 +311,7 @@ def concat(arrays: Sequence[Value], axis: int | None = 0) -> Any:
 
 def stack(arrays: Sequence[Value], axis: int = 0) -> Any:
     """The arrays, all of one shape, side by side along a new `axis`; dtypes are promoted."""
-    if not len(arrays):
-        raise ShapeError("stack: there is nothing to join; give at least one array.")
-    return Stack.apply(*arrays, axis=axis)
+    return Stack.apply(*_several("stack", arrays), axis=axis)
 
 
 def unstack(x: Value, axis: int = 0) -> tuple[Any, ...]:
@@ -325,9 +330,20 @@ def split(x: Value, indices_or_sections: int | Sequence[int], axis: int = 0) -> 
 
 def axis_from_front(op: str, axis: int, ndim: int) -> int:
     """`axis` as a number from 0 to ndim - 1."""
+    axis = whole(op, "axis", axis)
     if not -ndim <= axis < ndim:
         raise ShapeError(f"{op}: there is no axis {axis} in an array of {ndim} axes.")
     return axis % ndim
+
+
+def _several(op: str, arrays: Sequence[Value]) -> Sequence[Value]:
+    """The inputs of a joining op, of which there is at least one."""
+    if not isinstance(arrays, Iterable):
+        raise DtypeError(f"{op}: takes a sequence of arrays, not {type(arrays).__name__}.")
+    arrays = list(arrays)
+    if not arrays:
+        raise ShapeError(f"{op}: there is nothing to join; give at least one array.")
+    return arrays
 
 
 def _cuts(cuts: int | Sequence[int], n: int) -> list[int]:

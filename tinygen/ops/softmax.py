@@ -7,11 +7,17 @@ from typing import Any
 
 from tinygen import ops
 from tinygen.backend import Array
-from tinygen.errors import ShapeError
 from tinygen.function import FusedFunction, Value
 from tinygen.ops.checks import same_float_dtype
+from tinygen.ops.shape import axis_from_front
+from tinygen.tensor import Tensor
 
 __all__ = ["log_softmax", "softmax"]
+
+
+def largest(x: Value, axis: int) -> Value:
+    """max x along `axis`, as a constant: a shift that changes no softmax, whatever it is."""
+    return ops.max(x.detach() if isinstance(x, Tensor) else x, axis=axis, keepdims=True)
 
 
 class Softmax(FusedFunction):
@@ -19,7 +25,8 @@ class Softmax(FusedFunction):
 
     @staticmethod
     def reference(x: Value, *, axis: int) -> Value:
-        return ops.exp(x - ops.logsumexp(x, axis=axis, keepdims=True))
+        e = ops.exp(x - largest(x, axis))
+        return e / ops.sum(e, axis=axis, keepdims=True)
 
     def forward(self, x: Array, *, axis: int) -> Array:
         y = self.backend.softmax(x, axis)
@@ -38,7 +45,8 @@ class LogSoftmax(FusedFunction):
 
     @staticmethod
     def reference(x: Value, *, axis: int) -> Value:
-        return x - ops.logsumexp(x, axis=axis, keepdims=True)
+        below = x - largest(x, axis)
+        return below - ops.log(ops.sum(ops.exp(below), axis=axis, keepdims=True))
 
     def forward(self, x: Array, *, axis: int) -> Array:
         y = self.backend.log_softmax(x, axis)
@@ -70,6 +78,4 @@ def log_softmax(x: Value, axis: int = -1) -> Any:
 
 def _checked_axis(op: str, x: Value, axis: int) -> int:
     same_float_dtype(op, x=x)
-    if not -x.ndim <= axis < x.ndim:
-        raise ShapeError(f"{op}: axis {axis} does not exist in an array of shape {x.shape}.")
-    return axis
+    return axis_from_front(op, axis, x.ndim)

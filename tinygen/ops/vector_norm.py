@@ -18,11 +18,23 @@ __all__ = ["norm"]
 
 
 class Norm2(Reduction):
-    """y = sqrt(sum x^2);  dx = g x / y, and 0 where y = 0."""
+    """y = sqrt(sum x^2);  dx = g x / y, and 0 where y = 0.
+
+    Where squares leave the range of the dtype, x is first divided by its largest element.
+    """
 
     def forward(self, x: Array, *, axis: Axis, keepdims: bool) -> Array:
-        axes = self.fold(x, axis)
-        y = self.xp.sqrt(self.xp.add.reduce(x * x, axis=axes, keepdims=keepdims))
+        xp, axes = self.xp, self.fold(x, axis)
+        limits = xp.finfo(x.dtype)
+        with xp.errstate(over="ignore", under="ignore"):
+            total = xp.add.reduce(x * x, axis=axes, keepdims=True)
+        y = xp.sqrt(total)
+        if not ((total > limits.tiny / limits.eps) & (total < math.inf)).all():
+            largest = xp.maximum.reduce(xp.abs(x), axis=axes, keepdims=True, initial=0)
+            scale = xp.where((largest > 0) & (largest < math.inf), largest, 1)
+            ratio = x / scale
+            y = scale * xp.sqrt(xp.add.reduce(ratio * ratio, axis=axes, keepdims=True))
+        y = y if keepdims else y.squeeze(axes)
         self.save(x=x, y=y)
         return y
 
@@ -61,6 +73,8 @@ def norm(x: Value, ord: float = 2, axis: Axis = None, keepdims: bool = False) ->
     norms have a kink, the gradient is 0. Integers give float64.
     """
     x = as_floats(x)
+    if not isinstance(ord, Real) or not (ord >= 0 or ord == -math.inf):
+        raise UsageError(f"norm: ord is 0, inf, -inf or a positive number, not {ord!r}.")
     if ord == 2:
         return Norm2.apply(x, axis=axis, keepdims=keepdims)
     if ord == 1:
@@ -71,6 +85,4 @@ def norm(x: Value, ord: float = 2, axis: Axis = None, keepdims: bool = False) ->
         return ops.min(ops.abs(x), axis, keepdims)
     if ord == 0:
         return ops.sum(ops.abs(ops.sign(x)), axis, keepdims)
-    if not isinstance(ord, Real) or not ord > 0:
-        raise UsageError(f"norm: ord is {ord!r}; use 0, inf, -inf or a positive number.")
     return NormP.apply(x, p=ord, axis=axis, keepdims=keepdims)

@@ -39,7 +39,6 @@ from tinygen.backend.numpy_backend.norm import (
 from tinygen.backend.numpy_backend.softmax import (
     log_softmax,
     log_softmax_backward,
-    logsumexp,
     softmax,
     softmax_backward,
 )
@@ -89,7 +88,6 @@ class NumpyBackend:
     softmax_backward = staticmethod(softmax_backward)
     log_softmax = staticmethod(log_softmax)
     log_softmax_backward = staticmethod(log_softmax_backward)
-    logsumexp = staticmethod(logsumexp)
 
     cross_entropy_forward = staticmethod(cross_entropy_forward)
     cross_entropy_backward = staticmethod(cross_entropy_backward)

@@ -11,8 +11,8 @@ values.
 its relative accuracy for negative u.) The derivative is kept instead of u: backward is one product.
 
 A block runs without any test of its values. Only when the processor reports an overflow or a NaN,
-that is for huge or infinite u, the block is done again with u clipped to where h has long reached
-its limit, max(u, 0).
+that is for huge or infinite u, the block is done again with u clipped; beyond, h has long reached
+its limit: u above, and below the tail u exp(...), still a normal number for a while, and then 0.
 """
 
 from collections.abc import Callable
@@ -95,7 +95,7 @@ def activation_forward(
     `name` is "relu", "silu", "gelu" or "gelu_tanh". h goes to `out`, over u if `overwrite`, else to
     a fresh array.
     """
-    kernel, limits = _KERNELS[name]
+    kernel, tail, limits = _KERNELS[name]
     limit = limits[u.dtype == np.float64]
     if overwrite:
         out = u
@@ -113,7 +113,7 @@ def activation_forward(
             try:
                 kernel(x, y, d, s, t)
             except FloatingPointError:
-                _with_limits(kernel, limit, x, y, d, s, t)
+                _with_limits(kernel, tail, limit, x, y, d, s, t)
             target[start : start + BLOCK] = y
     if out is not None and out is not h:
         out[...] = h
@@ -142,6 +142,9 @@ def relu_forward(u: Array, with_derivative: bool = True) -> tuple[Array, Array |
 # A kernel reads x and writes h into y and, unless d is None, dh into d; s and t are scratch. All
 # are vectors of one block, and none overlaps another.
 Kernel = Callable[[Array, Array, Array | None, Array, Array], None]
+
+# A tail gives (h, dh) of its vector.
+Tail = Callable[[Array], tuple[Array, Array]]
 
 
 def _relu(x: Array, y: Array, d: Array | None, s: Array, t: Array) -> None:
@@ -203,23 +206,45 @@ def _sigmoid(t: Array, s: Array) -> None:
     np.reciprocal(s, out=s)
 
 
+def _silu_tail(x: Array) -> tuple[Array, Array]:
+    """h and dh for u far below 0, where 1/(1 + exp(-u)) is exp(u)."""
+    s = np.exp(x)
+    return x * s, (1.0 + x) * s
+
+
+def _gelu_tanh_tail(x: Array) -> tuple[Array, Array]:
+    square = x * x
+    s = np.exp(x * (2.0 * _V_LINEAR + 2.0 * _V_CUBIC * square))  # exp(2 v)
+    return x * s, s * (1.0 + x * (2.0 * _V_LINEAR + 6.0 * _V_CUBIC * square))
+
+
+def _no_tail(x: Array) -> tuple[Array, Array]:
+    return x * 0.0, x * 0.0
+
+
 def _with_limits(
-    kernel: Kernel, limit: float, x: Array, y: Array, d: Array | None, s: Array, t: Array
+    kernel: Kernel,
+    tail: Tail,
+    limit: float,
+    x: Array,
+    y: Array,
+    d: Array | None,
+    s: Array,
+    t: Array,
 ) -> None:
-    """The kernel within +-limit; beyond it h = max(x, 0), to less than the smallest normal
-    number."""
+    """The kernel within +-limit; above it h = u, and below it the tail."""
     kernel(np.clip(x, -limit, limit), y, d, s, t)
-    beyond = np.flatnonzero(np.absolute(x) > limit)
-    y[beyond] = np.maximum(x[beyond], 0.0)
+    above, below = np.flatnonzero(x > limit), np.flatnonzero(x < -limit)
+    y[above] = x[above]
+    y[below], slope = tail(np.maximum(x[below], -2000.0))  # where all tails are 0
     if d is not None:
-        d[beyond] = x[beyond] > 0.0
+        d[above], d[below] = 1.0, slope
 
 
-# Limits (float32, float64): the kernel does not overflow within them, and |h - max(u, 0)| beyond
-# them is below 1e-36 and 1e-300.
-_KERNELS: dict[str, tuple[Kernel, tuple[float, float]]] = {
-    "relu": (_relu, (1.0, 1.0)),
-    "silu": (_silu, (88.0, 708.0)),
-    "gelu": (_gelu, (14.0, 38.0)),
-    "gelu_tanh": (_gelu_tanh, (10.0, 21.0)),
+# The tail below the limits (float32, float64), within which the kernel does not overflow.
+_KERNELS: dict[str, tuple[Kernel, Tail, tuple[float, float]]] = {
+    "relu": (_relu, _no_tail, (1.0, 1.0)),
+    "silu": (_silu, _silu_tail, (88.0, 708.0)),
+    "gelu": (_gelu, _no_tail, (14.0, 38.0)),
+    "gelu_tanh": (_gelu_tanh, _gelu_tanh_tail, (10.0, 21.0)),
 }

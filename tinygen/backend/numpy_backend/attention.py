@@ -9,7 +9,7 @@ held transposed, (T_k, G T_q): what hides keys then covers whole rows of memory.
 
 The work is done in tiles that stay in the cache. Short sequences go several heads and batch
 elements at a time, long ones in blocks of queries, each against only the keys that it can see: half
-of the causal work is never done. Only log sum exp is kept, and backward makes the probabilities
+of the causal work is never done. Two numbers a query are kept, and backward makes the probabilities
 again (Dao et al. 2022, arXiv:2205.14135): extra memory is O(T), for 1 % of a small GPT's training
 step.
 
@@ -27,7 +27,7 @@ from tinygen.backend.numpy_backend.aligned import empty
 from tinygen.backend.numpy_backend.array import Array
 from tinygen.backend.numpy_backend.attention_mask import Visibility
 from tinygen.backend.numpy_backend.rows import ones
-from tinygen.backend.numpy_backend.softmax import SAFE_EXPONENT, is_safe
+from tinygen.backend.numpy_backend.softmax import is_safe
 
 TILE_QUERIES = 128
 """Most queries, over all heads of a group, in one tile."""
@@ -47,28 +47,30 @@ def attention_forward(
     window: int | None = None,
     out: Array | None = None,
 ) -> tuple[Array, Array]:
-    """(out (B, H, T_q, D_v), lse (B, H, T_q) for backward); `out` may be any view to write into.
+    """(out (B, H, T_q, D_v), residual (2, B, H, T_q) for backward); `out` may be any view to write
+    into.
 
     `mask` broadcasts to (B, H, T_q, T_k): boolean with True = attend, or added to the scores.
-    `scale` defaults to 1/sqrt(D). lse is log sum exp of a query's scores, +inf if it sees no key.
+    `scale` defaults to 1/sqrt(D). The residual is a shift m of each query and the inverse of its
+    sum of exp(S - m), 0 if it sees no key. Added up as log sum exp, they would lose all digits of
+    the probabilities where |S| is large: under a mask of -1e9, say.
     """
     out = _empty(q.shape[:3] + v.shape[3:], q.dtype) if out is None else out
-    lse = np.empty(q.shape[:3], q.dtype)
+    residual = np.zeros((2, *q.shape[:3]), q.dtype)
     scale = _default_scale(q) if scale is None else scale
     visible = Visibility.of(q, k, causal=causal, mask=mask, window=window)
-    q5, out5, lse4 = (_grouped(a, k.shape[1]) for a in (q, out, lse))
+    q5, out5, shift4, inverse4 = (_grouped(a, k.shape[1]) for a in (q, out, *residual))
     with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
         for tile in _tiles(q5, visible):
             queries, target = _stacked(q5[tile.queries] * scale), out5[tile.queries]
             p, sums, shift = _exp_scores(queries, k[tile.keys], visible, tile)
             values = (_transposed(p) @ v[tile.keys]).reshape(target.shape)
-            np.multiply(values, _inverse(sums).reshape(*target.shape[:4], 1), out=target)
-            log_sums = np.log(sums)
+            inverse = _inverse(sums).reshape(target.shape[:4])
+            np.multiply(values, inverse[..., None], out=target)
+            inverse4[tile.queries] = inverse
             if shift is not None:
-                log_sums += shift
-                log_sums[sums == 0] = np.inf  # then exp(S - lse) is 0
-            lse4[tile.queries] = log_sums.reshape(target.shape[:4])
-    return out, lse
+                shift4[tile.queries] = shift.reshape(inverse.shape)
+    return out, residual
 
 
 def attention_backward(
@@ -77,7 +79,7 @@ def attention_backward(
     k: Array,
     v: Array,
     out: Array,
-    lse: Array,
+    residual: Array,
     *,
     causal: bool = False,
     mask: Array | None = None,
@@ -93,22 +95,22 @@ def attention_backward(
     dv = _empty(v.shape, v.dtype) if dv is None else dv
     scale = _default_scale(q) if scale is None else scale
     visible = Visibility.of(q, k, causal=causal, mask=mask, window=window)
-    q5, g5, dq5, lse4 = (_grouped(a, k.shape[1]) for a in (q, g, dq, lse))
-    delta4 = _grouped(np.vecdot(g, out), k.shape[1])
-    unshifted = bool((np.absolute(lse) <= SAFE_EXPONENT).all())
-    if not lse.size:  # no tile will clear them
+    delta = np.vecdot(g, out)
+    per_query = (q, g, dq, *residual, delta)
+    q5, g5, dq5, shift4, inverse4, delta4 = (_grouped(a, k.shape[1]) for a in per_query)
+    shifted = bool(residual[0].any())
+    if not delta.size:  # no tile will clear them
         dk[...], dv[...] = 0.0, 0.0
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         for tile in _tiles(q5, visible):
             queries, grad = _stacked(q5[tile.queries] * scale), _stacked(g5[tile.queries])
             keys, target = k[tile.keys], dq5[tile.queries]
-            log_sums, delta = (_stacked(a[tile.queries]) for a in (lse4, delta4))
+            inverse, delta = (_stacked(a[tile.queries]) for a in (inverse4, delta4))
+            # P = exp(S - shift) / sum, and the divisor goes to the smaller factors.
+            grad, delta = grad * inverse[..., None], delta * inverse
             p = _scores(queries, keys, visible, tile)
-            if unshifted:  # P = exp(S) / exp(lse), and the divisor goes to the smaller factors
-                weight = np.exp(-log_sums)
-                grad, delta = grad * weight[..., None], delta * weight
-            else:
-                p -= log_sums[..., None, :]
+            if shifted:
+                p -= _stacked(shift4[tile.queries])[..., None, :]
             np.exp(p, out=p)
             _add_product(p, grad, dv, tile)
             dscores = np.matmul(v[tile.keys], _transposed(grad), out=empty(p.shape, p.dtype))

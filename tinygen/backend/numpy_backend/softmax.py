@@ -1,5 +1,4 @@
-"""softmax, log-softmax and log-sum-exp along any axis, without the search for a maximum where it
-can be.
+"""softmax and log-softmax along any axis; softmax without the search for a maximum where it can be.
 
     softmax(x) = exp(x - m) / sum exp(x - m)   is the same number for every shift m.
 
@@ -19,10 +18,6 @@ from tinygen.backend.numpy_backend.rows import row_blocks, row_sums
 
 SAFE_LOW, SAFE_HIGH = 1e-4, 1e30
 """Sums of exp(x) for which no shift is needed, in float32 and float64."""
-
-SAFE_EXPONENT = 60.0
-"""Up to this |lse|, softmax = exp(x) exp(-lse) needs no subtraction: neither factor over- or
-underflows."""
 
 
 def softmax(x: Array, axis: int = -1) -> Array:
@@ -46,19 +41,24 @@ def softmax_backward(g: Array, y: Array, axis: int = -1) -> Array:
 
 
 def log_softmax(x: Array, axis: int = -1) -> Array:
-    """x - log sum exp(x) along `axis`."""
+    """x - log sum exp(x) along `axis`, as (x - m) - log1p(sum of the others' exp(x - m)).
+
+    The maximum m is taken out for good here: the largest logarithm is the small number -log1p(...),
+    which a sum that is rounded beside 1 would lose.
+    """
     rows = _rows_along(x, axis)
     y = empty(rows.shape, x.dtype)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
         for block in row_blocks(*rows.shape):
-            lse = log_sums(rows[block], y[block])
-            high = lse.astype(x.dtype)
-            out = np.subtract(rows[block], high[:, None], out=y[block])
-            # A large lse has digits below the last of x's dtype. Where it is infinite there are
-            # none.
-            low = np.where(np.isfinite(lse), lse - high, 0.0).astype(x.dtype)
-            if low.any():
-                out -= low[:, None]
+            largest = np.argmax(rows[block], axis=1)
+            place = np.arange(largest.size), largest
+            shift = rows[block][place]
+            out = np.subtract(rows[block], shift[:, None], out=y[block])
+            others = np.exp(out)
+            others[place] = 0.0
+            log_sum = np.log1p(row_sums(others))
+            log_sum[np.isinf(shift)] = 0.0
+            out -= log_sum[:, None]
     return _restored(y, x.shape, axis)
 
 
@@ -72,19 +72,6 @@ def log_softmax_backward(g: Array, y: Array, axis: int = -1) -> Array:
             out *= row_sums(grad[block])[:, None]
             np.subtract(grad[block], out, out=out)
     return _restored(dx, y.shape, axis)
-
-
-def logsumexp(x: Array, axis: int = -1, keepdims: bool = False) -> Array:
-    """log sum exp(x) along `axis`; -inf for a slice of nothing but -inf."""
-    rows = _rows_along(x, axis)
-    lse = np.empty(rows.shape[0], x.dtype)
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
-        for block in row_blocks(*rows.shape):
-            lse[block] = log_sums(rows[block], empty(rows[block].shape, x.dtype))
-    axis = axis % x.ndim
-    reduced = x.shape[:axis] + x.shape[axis + 1 :]
-    result = lse.reshape(reduced)
-    return np.expand_dims(result, axis) if keepdims else result
 
 
 def exp_and_sum(x: Array, out: Array, *, normalise: bool) -> tuple[Array, Array | None]:
@@ -113,21 +100,6 @@ def exp_and_sum(x: Array, out: Array, *, normalise: bool) -> tuple[Array, Array 
 def is_safe(sums: Array) -> Array:
     """Which of these sums of exp(x) need no shift: all digits are there. False for NaN."""
     return (sums >= SAFE_LOW) & (sums <= SAFE_HIGH)
-
-
-def log_sums(x: Array, scratch: Array) -> Array:
-    """log sum exp of every row of x (rows, n), in float64: it is subtracted from numbers of its
-    size.
-
-    A row of nothing but -inf gives -inf, one with +inf gives +inf.
-    """
-    sums, shift = exp_and_sum(x, scratch, normalise=False)
-    lse = np.log(sums.astype(np.float64))
-    if shift is not None:
-        infinite = np.isinf(shift)
-        lse += shift
-        lse[infinite] = shift[infinite]
-    return lse
 
 
 def _rows_along(x: Array, axis: int) -> Array:
