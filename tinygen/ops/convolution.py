@@ -21,7 +21,7 @@ from typing import Any
 from tinygen import ops
 from tinygen.backend import Array
 from tinygen.backend.geometry import Geometry, Pair
-from tinygen.errors import ShapeError, UsageError
+from tinygen.errors import DtypeError, ShapeError, UsageError
 from tinygen.function import Function, Value
 from tinygen.ops.checks import same_float_dtype
 from tinygen.ops.pairs import integer, pair
@@ -254,6 +254,8 @@ def conv1d(
     (N, L', O), with  L' = floor((L + 2 padding - dilation (k - 1) - 1) / stride) + 1."""
     same_float_dtype("conv1d", x=x, weight=weight, bias=bias)
     for name, value in (("x", x), ("weight", weight)):
+        if value is None:
+            raise DtypeError(f"conv1d: {name} is None; only the bias may be left out.")
         if value.ndim != 3:
             raise ShapeError(
                 f"conv1d: {name} has shape {value.shape}; x is (batch, length, channels), weight "
@@ -316,6 +318,8 @@ def _geometry(
 
 def _check_operands(op: str, x: Value, weight: Value, geometry: Geometry) -> None:
     for name, value in (("x", x), ("weight", weight)):
+        if value is None:
+            raise DtypeError(f"{op}: {name} is None; only the bias may be left out.")
         if value.ndim != 4:
             raise ShapeError(
                 f"{op}: {name} has shape {value.shape}; it has four axes, x (batch, height, "
