@@ -21,7 +21,8 @@ class GroupNorm(FusedFunction):
     (Wu and He 2018, eqs. 1-3).
 
     With xhat = (x - mean) rstd and h = g f'(u) weight:
-    dx = rstd (h - mean(h) - xhat mean(h xhat)),  dweight = sum of g f'(u) xhat,  dbias = sum of g f'(u).
+    dx = rstd (h - mean(h) - xhat mean(h xhat)),  dweight = sum of g f'(u) xhat,  dbias = sum of
+    g f'(u).
     """
 
     @staticmethod

@@ -29,8 +29,8 @@ def batch_norm_forward(
     momentum: float,
     eps: float,
 ) -> tuple[Array, Array, Array, Array, Array]:
-    """x (..., C), the others (C,) -> y (..., C), the new mean and var (C,), and what backward needs:
-    the mean that was subtracted and rstd, (C,) in float64. `mean` and `var` are the running ones.
+    """x (..., C), others (C,) -> y (..., C), the new running mean and var (C,), and for backward
+    the mean that was subtracted and rstd, (C,) in float64. `mean` and `var` are the old ones.
     """
     rows, count = widened(x, 1), x.size // max(x.shape[-1], 1)
     if training:

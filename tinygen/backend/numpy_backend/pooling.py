@@ -24,18 +24,14 @@ def pooled_size(size: int, kernel: int, stride: int, padding: int) -> int:
 
 def places(size: int, kernel: int, stride: int, padding: int) -> Iterator[tuple[int, slice, slice]]:
     """For each place in a window: the windows in which it lies inside the axis, and where."""
+    windows = pooled_size(size, kernel, stride, padding)
     for place in range(kernel):
         first = max(0, -((place - padding) // stride))
-        last = min(
-            pooled_size(size, kernel, stride, padding), (size - 1 - place + padding) // stride + 1
-        )
+        last = min(windows, (size - 1 - place + padding) // stride + 1)
         if first < last:
             start = first * stride + place - padding
-            yield (
-                place,
-                slice(first, last),
-                slice(start, start + (last - first - 1) * stride + 1, stride),
-            )
+            stop = start + (last - first - 1) * stride + 1
+            yield place, slice(first, last), slice(start, stop, stride)
 
 
 def max_pool_forward(x: Array, kernel: Pair, stride: Pair, padding: Pair) -> tuple[Array, Array]:
@@ -44,14 +40,17 @@ def max_pool_forward(x: Array, kernel: Pair, stride: Pair, padding: Pair) -> tup
     sizes = list(zip((H, W), kernel, stride, padding, strict=True))
     shape = (N, *(pooled_size(*size) for size in sizes), C)
     y = np.full(shape, -np.inf, x.dtype)
-    place = np.zeros(shape, np.min_scalar_type(kernel[0] * kernel[1] - 1))
     # A window of -inf alone has its maximum at its first place inside the image.
-    before = [np.maximum(p - s * np.arange(n), 0) for n, s, p in zip(shape[1:3], stride, padding)]
-    place += (before[0][:, None] * kernel[1] + before[1])[:, :, None].astype(place.dtype)
+    rows, columns = (
+        np.maximum(p - s * np.arange(n), 0)
+        for n, s, p in zip(shape[1:3], stride, padding, strict=True)
+    )
+    place = np.zeros(shape, np.min_scalar_type(kernel[0] * kernel[1] - 1))
+    place[...] = (rows[:, None] * kernel[1] + columns)[:, :, None]
     for block in row_blocks(N, H * W * C, BLOCK):
-        for i, to_rows, rows in places(*sizes[0]):
-            for j, to_columns, columns in places(*sizes[1]):
-                candidate = x[block, rows, columns]
+        for i, to_rows, from_rows in places(*sizes[0]):
+            for j, to_columns, from_columns in places(*sizes[1]):
+                candidate = x[block, from_rows, from_columns]
                 best = y[block, to_rows, to_columns]
                 larger = candidate > best
                 np.copyto(place[block, to_rows, to_columns], i * kernel[1] + j, where=larger)

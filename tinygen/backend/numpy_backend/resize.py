@@ -37,13 +37,14 @@ def _nearest_adjoint(g: Array, axis: int, n: int) -> Array:
     before, after = g.shape[:axis], g.shape[axis + 1 :]
     if m % n == 0:
         runs = g.reshape(*before, n, m // n, *after)
-        dx = np.array(runs[(slice(None),) * (axis + 1) + (0,)])
-        for i in range(1, m // n):
-            dx += runs[(slice(None),) * (axis + 1) + (i,)]
+        first, *others = np.moveaxis(runs, axis + 1, 0)
+        dx = np.array(first)
+        for other in others:
+            dx += other
         return dx
     dx = np.zeros((*before, n, *after), g.dtype)
     chosen, starts = np.unique(_nearest_places(n, m), return_index=True)
-    dx[(slice(None),) * axis + (chosen,)] = np.add.reduceat(g, starts, axis)
+    np.moveaxis(dx, axis, 0)[chosen] = np.moveaxis(np.add.reduceat(g, starts, axis), axis, 0)
     return dx
 
 
@@ -63,11 +64,10 @@ def _linear(x: Array, axis: int, m: int) -> Array:
 def _linear_adjoint(g: Array, axis: int, n: int) -> Array:
     low, high, nearness = _linear_places(n, g.shape[axis])
     dx = np.zeros((*g.shape[:axis], n, *g.shape[axis + 1 :]), g.dtype)
-    before = (slice(None),) * axis
-    for i, weight in enumerate(nearness.astype(g.dtype)):
-        part = g[(*before, i)]
-        dx[(*before, low[i])] += part * (1 - weight)
-        dx[(*before, high[i])] += part * weight
+    lines, sums = np.moveaxis(g, axis, 0), np.moveaxis(dx, axis, 0)
+    for line, i, j, weight in zip(lines, low, high, nearness.astype(g.dtype), strict=True):
+        sums[i] += line * (1 - weight)
+        sums[j] += line * weight
     return dx
 
 
