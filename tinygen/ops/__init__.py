@@ -28,6 +28,9 @@ from tinygen.ops.attention import (
     attention,
     packed_attention,
 )
+from tinygen.ops.bernoulli import (
+    bernoulli_nll,
+)
 from tinygen.ops.casting import (
     astype,
     copy,
@@ -192,6 +195,7 @@ __all__ = [
     "astype",
     "attention",
     "bce_with_logits",
+    "bernoulli_nll",
     "broadcast_to",
     "categorical_kl",
     "ceil",

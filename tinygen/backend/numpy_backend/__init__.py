@@ -22,6 +22,7 @@ from tinygen.backend.numpy_backend.adamw import adamw_update
 from tinygen.backend.numpy_backend.aligned import empty
 from tinygen.backend.numpy_backend.allocator import tune_allocator
 from tinygen.backend.numpy_backend.attention import attention_backward, attention_forward
+from tinygen.backend.numpy_backend.bernoulli import bernoulli_nll_forward
 from tinygen.backend.numpy_backend.cross_entropy import (
     cross_entropy_backward,
     cross_entropy_forward,
@@ -95,6 +96,8 @@ class NumpyBackend:
     cross_entropy_backward = staticmethod(cross_entropy_backward)
     soft_cross_entropy_forward = staticmethod(soft_cross_entropy_forward)
     soft_cross_entropy_backward = staticmethod(soft_cross_entropy_backward)
+
+    bernoulli_nll_forward = staticmethod(bernoulli_nll_forward)
 
     attention_forward = staticmethod(attention_forward)
     attention_backward = staticmethod(attention_backward)
