@@ -89,6 +89,9 @@ from tinygen.ops.indexing import (
     take,
     take_along_axis,
 )
+from tinygen.ops.latent import (
+    gaussian_latent,
+)
 from tinygen.ops.linalg import (
     diagonal,
     matmul,
@@ -222,6 +225,7 @@ __all__ = [
     "full",
     "full_like",
     "gaussian_kl",
+    "gaussian_latent",
     "gelu",
     "getitem",
     "greater",

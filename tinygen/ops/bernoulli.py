@@ -31,7 +31,11 @@ class BernoulliNLL(FusedFunction):
     def backward(self, g: Array) -> tuple[Array | None, Array | None]:
         saved = self.saved
         g = g[..., None]  # (..., 1)
-        dx = g * saved.slope if self.needs[0] else None
+        dx = None
+        if self.needs[0]:
+            dx = self.xp.multiply(
+                g, saved.slope, out=self.backend.empty(saved.slope.shape, g.dtype)
+            )
         return dx, ops.sum_to(-g * saved.logits, saved.targets.shape) if self.needs[1] else None
 
     def flops(self, arrays: Sequence[Array], outputs: Sequence[Array]) -> int:

@@ -30,6 +30,10 @@ from tinygen.backend.numpy_backend.cross_entropy import (
     soft_cross_entropy_forward,
 )
 from tinygen.backend.numpy_backend.embedding import embedding_backward, scatter_add
+from tinygen.backend.numpy_backend.latent import (
+    gaussian_latent_backward,
+    gaussian_latent_forward,
+)
 from tinygen.backend.numpy_backend.linear import linear_backward, linear_forward
 from tinygen.backend.numpy_backend.norm import (
     layer_norm_backward,
@@ -98,6 +102,9 @@ class NumpyBackend:
     soft_cross_entropy_backward = staticmethod(soft_cross_entropy_backward)
 
     bernoulli_nll_forward = staticmethod(bernoulli_nll_forward)
+
+    gaussian_latent_forward = staticmethod(gaussian_latent_forward)
+    gaussian_latent_backward = staticmethod(gaussian_latent_backward)
 
     attention_forward = staticmethod(attention_forward)
     attention_backward = staticmethod(attention_backward)

@@ -98,17 +98,15 @@ def mlp(widths: tuple[int, ...], activation: str, rng: Generator) -> nn.Sequenti
 
 
 class Encoder(nn.Module):
-    """x (N, D), label (N, classes) -> mu, logvar (N, latent)."""
+    """x (N, D), label (N, classes) -> mu and logvar side by side (N, 2 latent)."""
 
     def __init__(self, config: VAEConfig, *, rng: Generator) -> None:
         widths = (config.dimensions + (config.classes or 0), *config.hidden)
         self.body = mlp(widths, config.activation, rng)
         self.out = nn.Linear(widths[-1], 2 * config.latent, rng=rng)
 
-    def forward(self, x: Value, label: Value = None) -> tuple[Any, Any]:
-        h = self.body(_with(label, x))
-        mu, logvar = ops.split(self.out(h), 2, axis=-1)  # (N, 2 latent)
-        return mu, logvar
+    def forward(self, x: Value, label: Value = None) -> Any:
+        return self.out(self.body(_with(label, x)))
 
 
 class Decoder(nn.Module):
@@ -128,12 +126,6 @@ def _with(label: Value, x: Value) -> Any:
     if label is None:
         return x
     return ops.concat([x, ops.broadcast_to(label, (*x.shape[:-1], label.shape[-1]))], axis=-1)
-
-
-def reparameterise(mu: Value, logvar: Value, noise: Value) -> Any:
-    """mu + e^(logvar/2) noise: a draw from N(mu, e^logvar) that is differentiable by both (Kingma
-    and Welling 2014, section 2.4)."""
-    return mu + ops.exp(0.5 * logvar) * noise
 
 
 # ---- the model -----------------------------------------------------------------------------------
@@ -158,7 +150,8 @@ class VAE(nn.Module):
 
     def encode(self, x: Value, y: Value = None) -> tuple[Any, Any]:
         """mu and logvar (N, latent) of q(z | x)."""
-        return self._posterior(x, self._label(y))[1:]
+        mu, logvar = ops.split(self._posterior(x, self._label(y))[1], 2, axis=-1)
+        return mu, logvar
 
     def decode(self, z: Value, y: Value = None) -> Any:
         """z (..., N, latent) -> the parameters of p(x | z) (..., N, D P)."""
@@ -170,10 +163,10 @@ class VAE(nn.Module):
         """The two terms of -ELBO: recon (N,), which is -log p(x | z) for one z ~ q(z | x), and kl
         (N, latent), the divergence of q(z | x) from the prior in each latent dimension."""
         label = self._label(y)
-        data, mu, logvar = self._posterior(x, label)
-        z = reparameterise(mu, logvar, self._noise(mu.shape, rng, noise))  # (N, latent)
-        recon = -self.likelihood.log_prob(data, self.decoder(z, label))
-        return recon, ops.gaussian_kl(mu, logvar, reduction="none")
+        data, stats = self._posterior(x, label)
+        noise = self._noise((len(x), self.config.latent), rng, noise)
+        z, kl = ops.gaussian_latent(stats, noise)  # z = mu + e^(logvar/2) noise
+        return -self.likelihood.log_prob(data, self.decoder(z, label)), kl
 
     def loss(
         self,
@@ -192,10 +185,9 @@ class VAE(nn.Module):
         that it gains nothing from falling silent (Kingma et al. 2016, eq. 15).
         """
         recon, kl = self(x, y, rng=rng, noise=noise)
-        kl = ops.mean(kl, axis=0)  # (latent,)
         if free_bits:
-            kl = ops.maximum(kl, free_bits)
-        return ops.mean(recon) + beta * ops.sum(kl)
+            kl = len(x) * ops.maximum(ops.mean(kl, axis=0), free_bits)  # (latent,)
+        return (ops.sum(recon) + beta * ops.sum(kl)) / len(x)
 
     # ---- bounds of log p(x)
 
@@ -227,10 +219,11 @@ class VAE(nn.Module):
         if samples < 1 or chunk < 1:
             raise UsageError(f"iwae: samples is {samples} and chunk {chunk}; both are at least 1.")
         label = self._label(y)
-        data, mu, logvar = self._posterior(x, label)
+        data, stats = self._posterior(x, label)
+        mu, logvar = ops.split(stats, 2, axis=-1)
 
         def log_weights(mu: Value, logvar: Value, noise: Value) -> Any:
-            z = reparameterise(mu, logvar, noise)  # (chunk, N, latent)
+            z = mu + ops.exp(0.5 * logvar) * noise  # (chunk, N, latent)
             ratio = 0.5 * ops.sum(noise * noise - z * z + logvar, axis=-1)  # log p(z) / q(z | x)
             return self.likelihood.log_prob(data, self.decoder(z, label)) + ratio
 
@@ -277,20 +270,20 @@ class VAE(nn.Module):
         with self.inference():
             z, logvar = self.encode(x, y)
             if rng is not None or noise is not None:
-                z = reparameterise(z, logvar, self._noise(z.shape, rng, noise))
+                z = z + ops.exp(0.5 * logvar) * self._noise(z.shape, rng, noise)
             return self.mean(z, y)
 
     # ---- parts of the above
 
-    def _posterior(self, x: Value, label: Value) -> tuple[Any, Any, Any]:
-        """The data (N, D) as the likelihood takes them, mu and logvar (N, latent)."""
+    def _posterior(self, x: Value, label: Value) -> tuple[Any, Any]:
+        """The data (N, D) as the likelihood takes them; mu and logvar, as one (N, 2 latent)."""
         if x.shape[1:] != self.config.data_shape:
             raise ShapeError(
                 f"x has shape {x.shape}, and the model takes (N, *{self.config.data_shape})."
             )
-        flat = ops.reshape(x, (len(x), self.config.dimensions))
+        flat = x if x.ndim == 2 else ops.reshape(x, (len(x), self.config.dimensions))
         data, inputs = self.likelihood.prepare(flat, self.dtype)
-        return data, *self.encoder(inputs, label)
+        return data, self.encoder(inputs, label)
 
     def _noise(self, shape: tuple[int, ...], rng: Generator | None, noise: Value) -> Any:
         if noise is None:

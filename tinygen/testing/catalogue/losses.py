@@ -262,6 +262,34 @@ register(
 )
 
 
+def latent_args(draw: Draw) -> Call:
+    *lead, width = draw.shape(1)
+    halves = [draw.array((*lead, width), domain) for domain in (MEAN, LOGVAR)]
+    return Call(np.concat(halves, axis=-1), draw.array((*lead, width)))
+
+
+def gaussian_latent(stats: Any, noise: Any) -> Any:
+    mu, logvar = np.split(stats, 2, axis=-1)
+    z = mu + np.sqrt(np.exp(logvar)) * noise
+    return z, gaussian_kl(mu, logvar, reduction="none")
+
+
+register(
+    ops.gaussian_latent,
+    args=latent_args,
+    truth=gaussian_latent,
+    bound=ROUNDED,
+    fused=True,
+    special=False,
+    bad=(
+        bad("an odd width", ShapeError, lambda: ops.gaussian_latent(zeros(3), zeros(1))),
+        bad("rows", ShapeError, lambda: ops.gaussian_latent(zeros(2, 4), zeros(3, 2))),
+        bad("no axes", ShapeError, lambda: ops.gaussian_latent(zeros(), zeros())),
+        bad("integers", DtypeError, lambda: ops.gaussian_latent(zeros(2), np.arange(1))),
+    ),
+)
+
+
 def categorical_args(draw: Draw) -> Call:
     shape = draw.shape(1)
     axis = draw.axis(shape)
