@@ -50,6 +50,11 @@ from tinygen.ops.comparison import (
     logical_xor,
     not_equal,
 )
+from tinygen.ops.convolution import (
+    conv1d,
+    conv2d,
+    conv_transpose2d,
+)
 from tinygen.ops.creation import (
     arange,
     eye,
@@ -204,6 +209,9 @@ __all__ = [
     "ceil",
     "clip",
     "concat",
+    "conv1d",
+    "conv2d",
+    "conv_transpose2d",
     "copy",
     "cos",
     "cross_entropy",

@@ -23,6 +23,11 @@ from tinygen.backend.numpy_backend.aligned import empty
 from tinygen.backend.numpy_backend.allocator import tune_allocator
 from tinygen.backend.numpy_backend.attention import attention_backward, attention_forward
 from tinygen.backend.numpy_backend.bernoulli import bernoulli_nll_forward
+from tinygen.backend.numpy_backend.convolution import (
+    conv2d_forward,
+    conv2d_input_gradient,
+    conv2d_weight_gradient,
+)
 from tinygen.backend.numpy_backend.cross_entropy import (
     cross_entropy_backward,
     cross_entropy_forward,
@@ -108,6 +113,10 @@ class NumpyBackend:
 
     attention_forward = staticmethod(attention_forward)
     attention_backward = staticmethod(attention_backward)
+
+    conv2d_forward = staticmethod(conv2d_forward)
+    conv2d_input_gradient = staticmethod(conv2d_input_gradient)
+    conv2d_weight_gradient = staticmethod(conv2d_weight_gradient)
 
     embedding_backward = staticmethod(embedding_backward)
     scatter_add = staticmethod(scatter_add)

@@ -99,6 +99,7 @@ FAMILIES = (
     "linalg",
     "fused",
     "losses",
+    "convolution",
 )
 
 
