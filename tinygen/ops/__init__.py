@@ -31,6 +31,9 @@ from tinygen.ops.attention import (
 from tinygen.ops.batch_norm import (
     batch_norm,
 )
+from tinygen.ops.bernoulli import (
+    bernoulli_nll,
+)
 from tinygen.ops.casting import (
     astype,
     copy,
@@ -97,6 +100,9 @@ from tinygen.ops.indexing import (
     scatter_add,
     take,
     take_along_axis,
+)
+from tinygen.ops.latent import (
+    gaussian_latent,
 )
 from tinygen.ops.linalg import (
     diagonal,
@@ -217,6 +223,7 @@ __all__ = [
     "avg_pool2d",
     "batch_norm",
     "bce_with_logits",
+    "bernoulli_nll",
     "broadcast_to",
     "categorical_kl",
     "ceil",
@@ -246,6 +253,7 @@ __all__ = [
     "full",
     "full_like",
     "gaussian_kl",
+    "gaussian_latent",
     "gelu",
     "getitem",
     "greater",

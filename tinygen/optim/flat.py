@@ -10,8 +10,11 @@ from tinygen.backend import Array, backend_of
 from tinygen.errors import ShapeError, UsageError
 from tinygen.tensor import Tensor
 
-BLOCK = 32768
+BLOCK = 65536
 """Elements updated at a time: parameter, gradient, moments and a temporary stay in the cache."""
+
+CACHE_LINE = 64
+"""Elements between the places where a large parameter may begin: a cache line of bytes or more."""
 
 
 class FlatParameters:
@@ -22,21 +25,26 @@ class FlatParameters:
     """
 
     def __init__(self, parameters: Sequence[Tensor], moments: Sequence[str]) -> None:
-        xp = backend_of([p.data for p in parameters]).xp
+        backend = backend_of([p.data for p in parameters])
         dtype = parameters[0].dtype
         self.parameters = list(parameters)
-        self.data = xp.empty(sum(p.size for p in parameters), dtype)
-        self.moments = {name: xp.zeros_like(self.data) for name in moments}
-        self.steps = [0] * len(parameters)  # updates that each parameter has had
         self.places: list[slice] = []
-        self._views: list[Array] = []
-        self.scratch = xp.empty(min(BLOCK, self.data.size), dtype)  # for the update
-        self._gathered = xp.empty_like(self.scratch)
-        start = 0
-        for parameter in parameters:
-            self.places.append(slice(start, start + parameter.size))
-            self._views.append(self.data[self.places[-1]].reshape(parameter.shape))
-            start += parameter.size
+        stop = 0
+        for parameter in parameters:  # a large one begins where a cache line may
+            start = stop if parameter.size <= BLOCK else -(-stop // CACHE_LINE) * CACHE_LINE
+            stop = start + parameter.size
+            self.places.append(slice(start, stop))
+        self.data = backend.empty((stop,), dtype)
+        self.moments = {name: backend.empty((stop,), dtype) for name in moments}
+        for moment in self.moments.values():
+            moment[...] = 0
+        self.steps = [0] * len(parameters)  # updates that each parameter has had
+        self.scratch = backend.empty((min(BLOCK, stop),), dtype)  # for the update
+        self._gathered = backend.empty((min(BLOCK, stop),), dtype)
+        self._views: list[Array] = [
+            self.data[place].reshape(parameter.shape)
+            for place, parameter in zip(self.places, parameters, strict=True)
+        ]
         self.claim()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> FlatParameters:

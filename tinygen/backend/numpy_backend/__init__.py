@@ -23,6 +23,7 @@ from tinygen.backend.numpy_backend.aligned import empty
 from tinygen.backend.numpy_backend.allocator import tune_allocator
 from tinygen.backend.numpy_backend.attention import attention_backward, attention_forward
 from tinygen.backend.numpy_backend.batch_norm import batch_norm_backward, batch_norm_forward
+from tinygen.backend.numpy_backend.bernoulli import bernoulli_nll_forward
 from tinygen.backend.numpy_backend.convolution import (
     conv2d_forward,
     conv2d_input_gradient,
@@ -36,6 +37,10 @@ from tinygen.backend.numpy_backend.cross_entropy import (
 )
 from tinygen.backend.numpy_backend.embedding import embedding_backward, scatter_add
 from tinygen.backend.numpy_backend.group_norm import group_norm_backward, group_norm_forward
+from tinygen.backend.numpy_backend.latent import (
+    gaussian_latent_backward,
+    gaussian_latent_forward,
+)
 from tinygen.backend.numpy_backend.linear import linear_backward, linear_forward
 from tinygen.backend.numpy_backend.norm import (
     layer_norm_backward,
@@ -119,6 +124,11 @@ class NumpyBackend:
     cross_entropy_backward = staticmethod(cross_entropy_backward)
     soft_cross_entropy_forward = staticmethod(soft_cross_entropy_forward)
     soft_cross_entropy_backward = staticmethod(soft_cross_entropy_backward)
+
+    bernoulli_nll_forward = staticmethod(bernoulli_nll_forward)
+
+    gaussian_latent_forward = staticmethod(gaussian_latent_forward)
+    gaussian_latent_backward = staticmethod(gaussian_latent_backward)
 
     attention_forward = staticmethod(attention_forward)
     attention_backward = staticmethod(attention_backward)

@@ -205,6 +205,35 @@ register(
 )
 
 
+def bernoulli_args(draw: Draw) -> Call:
+    """Targets of the shape of the logits, or of their last axes."""
+    shape = draw.shape(1)
+    kept = draw.integer(0, len(shape) - 1)
+    return Call(draw.array(shape, LOGIT), draw.array(shape[kept:], PROBABILITY))
+
+
+def bernoulli_nll(logits: Any, targets: Any) -> Any:
+    p_one, p_zero = np.logaddexp(-logits, 0), np.logaddexp(logits, 0)  # -log p of each outcome
+    return (targets * p_one + (1 - targets) * p_zero).sum(-1)
+
+
+register(
+    ops.bernoulli_nll,
+    args=bernoulli_args,
+    truth=bernoulli_nll,
+    bound=conditioned(16, of_largest=8, of_inputs=16, absolute=16),
+    fused=True,
+    special=False,
+    bad=(
+        bad("features", ShapeError, lambda: ops.bernoulli_nll(zeros(2), zeros(3))),
+        bad("more targets", ShapeError, lambda: ops.bernoulli_nll(zeros(2), zeros(2, 2))),
+        bad("targets to stretch", ShapeError, lambda: ops.bernoulli_nll(zeros(2, 2), zeros(1, 2))),
+        bad("no axes", ShapeError, lambda: ops.bernoulli_nll(zeros(), zeros())),
+        bad("integers", DtypeError, lambda: ops.bernoulli_nll(zeros(2), np.arange(2))),
+    ),
+)
+
+
 # ---- divergences ---------------------------------------------------------------------------------
 
 LOGVAR = Domain(-2.0, 2.0, wide=(-8.0, 8.0))
@@ -230,6 +259,34 @@ register(
     bound=ROUNDED,
     special=False,
     bad=shapes_and_reduction(ops.gaussian_kl),
+)
+
+
+def latent_args(draw: Draw) -> Call:
+    *lead, width = draw.shape(1)
+    halves = [draw.array((*lead, width), domain) for domain in (MEAN, LOGVAR)]
+    return Call(np.concat(halves, axis=-1), draw.array((*lead, width)))
+
+
+def gaussian_latent(stats: Any, noise: Any) -> Any:
+    mu, logvar = np.split(stats, 2, axis=-1)
+    z = mu + np.sqrt(np.exp(logvar)) * noise
+    return z, gaussian_kl(mu, logvar, reduction="none")
+
+
+register(
+    ops.gaussian_latent,
+    args=latent_args,
+    truth=gaussian_latent,
+    bound=ROUNDED,
+    fused=True,
+    special=False,
+    bad=(
+        bad("an odd width", ShapeError, lambda: ops.gaussian_latent(zeros(3), zeros(1))),
+        bad("rows", ShapeError, lambda: ops.gaussian_latent(zeros(2, 4), zeros(3, 2))),
+        bad("no axes", ShapeError, lambda: ops.gaussian_latent(zeros(), zeros())),
+        bad("integers", DtypeError, lambda: ops.gaussian_latent(zeros(2), np.arange(1))),
+    ),
 )
 
 

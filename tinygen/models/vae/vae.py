@@ -1,0 +1,317 @@
+"""The variational auto-encoder (Kingma and Welling 2014, "Auto-encoding variational Bayes"; Rezende
+et al. 2014, "Stochastic backpropagation and approximate inference in deep generative models").
+
+    x (N, D) ──▶ encoder ──▶ mu, logvar (N, latent)          q(z | x) = N(mu, diag e^logvar)
+                                   │
+              noise ~ N(0, I) ──▶ z = mu + e^(logvar/2) noise  (N, latent)
+                                   │
+                                decoder ──▶ parameters of p(x | z) (N, D P)
+
+    log p(x)  >=  ELBO  =  E_q log p(x | z)  -  KL(q(z | x) || N(0, I))
+
+N examples, D the product of `data_shape`, P numbers a dimension (`likelihoods.py`). Everything is
+in nats an example.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal
+
+from tinygen import nn, ops
+from tinygen.backend import Array
+from tinygen.errors import ShapeError, UsageError
+from tinygen.function import Value
+from tinygen.models.vae.likelihoods import (
+    Bernoulli,
+    Categorical,
+    DiscretisedLogistic,
+    Gaussian,
+    Likelihood,
+)
+from tinygen.random import Generator
+from tinygen.recompute import checkpoint
+from tinygen.tensor import Tensor
+
+
+@dataclass(frozen=True)
+class VAEConfig:
+    """The sizes of a VAE, and what its data are.
+
+    `data_shape` is (D,) or (H, W, C). `hidden` are the widths of the encoder's layers, and in
+    reverse order of the decoder's; without any, both are linear. `levels` is for "categorical" and
+    "logistic" data, `sigma` for "gaussian" ones (see `likelihoods.py`). With `classes`, encoder and
+    decoder are told the label of each example (Sohn et al. 2015).
+    """
+
+    data_shape: tuple[int, ...]
+    latent: int
+    hidden: tuple[int, ...] = (512,)
+    activation: str = "relu"
+    likelihood: str = "bernoulli"
+    levels: int = 256
+    sigma: float | Literal["shared", "decoded"] = "shared"
+    classes: int | None = None
+
+    def __post_init__(self) -> None:
+        sizes = {"latent": self.latent, "classes": 1 if self.classes is None else self.classes}
+        for name in ("data_shape", "hidden"):
+            sizes |= {f"{name}[{i}]": size for i, size in enumerate(getattr(self, name))}
+        for name, size in sizes.items():
+            if size < 1:
+                raise UsageError(f"{name} is {size}; it must be at least 1.")
+        if not self.data_shape:
+            raise UsageError("data_shape is (); give (D,) or (H, W, C).")
+        if self.likelihood not in LIKELIHOODS:
+            raise UsageError(
+                f"there is no likelihood {self.likelihood!r}; use one of {', '.join(LIKELIHOODS)}."
+            )
+
+    @property
+    def dimensions(self) -> int:
+        """D, the numbers of an example."""
+        return math.prod(self.data_shape)
+
+
+LIKELIHOODS: dict[str, Any] = {
+    "bernoulli": lambda config: Bernoulli(),
+    "gaussian": lambda config: Gaussian(config.sigma),
+    "categorical": lambda config: Categorical(config.levels),
+    "logistic": lambda config: DiscretisedLogistic(config.levels),
+}
+
+
+# ---- networks ------------------------------------------------------------------------------------
+
+
+def mlp(widths: tuple[int, ...], activation: str, rng: Generator) -> nn.Sequential:
+    """Linear layers between the widths, each with the activation."""
+    layers: list[nn.Module] = []
+    for width, following in pairwise(widths):
+        if activation == "tanh":
+            layers += [nn.Linear(width, following, rng=rng), nn.Tanh()]
+        else:
+            layers.append(nn.Linear(width, following, activation=activation, rng=rng))
+    return nn.Sequential(*layers)
+
+
+class Encoder(nn.Module):
+    """x (N, D), label (N, classes) -> mu and logvar side by side (N, 2 latent)."""
+
+    def __init__(self, config: VAEConfig, *, rng: Generator) -> None:
+        widths = (config.dimensions + (config.classes or 0), *config.hidden)
+        self.body = mlp(widths, config.activation, rng)
+        self.out = nn.Linear(widths[-1], 2 * config.latent, rng=rng)
+
+    def forward(self, x: Value, label: Value = None) -> Any:
+        return self.out(self.body(_with(label, x)))
+
+
+class Decoder(nn.Module):
+    """z (..., N, latent), label (N, classes) -> the parameters of p(x | z) (..., N, D P)."""
+
+    def __init__(self, config: VAEConfig, per_dimension: int, *, rng: Generator) -> None:
+        widths = (config.latent + (config.classes or 0), *reversed(config.hidden))
+        self.body = mlp(widths, config.activation, rng)
+        self.out = nn.Linear(widths[-1], config.dimensions * per_dimension, rng=rng)
+
+    def forward(self, z: Value, label: Value = None) -> Any:
+        return self.out(self.body(_with(label, z)))
+
+
+def _with(label: Value, x: Value) -> Any:
+    """(..., N, C) -> (..., N, C + classes)."""
+    if label is None:
+        return x
+    return ops.concat([x, ops.broadcast_to(label, (*x.shape[:-1], label.shape[-1]))], axis=-1)
+
+
+# ---- the model -----------------------------------------------------------------------------------
+
+
+class VAE(nn.Module):
+    """Encoder, decoder and likelihood.
+
+    x is (N, *data_shape), as its likelihood wants it; y the labels (N,) of a conditional model.
+    Randomness is `rng`, or the `noise` itself.
+    """
+
+    def __init__(self, config: VAEConfig, *, rng: Generator) -> None:
+        self.config = config
+        self.likelihood: Likelihood = LIKELIHOODS[config.likelihood](config)
+        self.encoder = Encoder(config, rng=rng)
+        self.decoder = Decoder(config, self.likelihood.per_dimension, rng=rng)
+
+    @property
+    def dtype(self) -> Any:
+        return self.decoder.out.weight.dtype
+
+    def encode(self, x: Value, y: Value = None) -> tuple[Any, Any]:
+        """mu and logvar (N, latent) of q(z | x)."""
+        mu, logvar = ops.split(self._posterior(x, self._label(y))[1], 2, axis=-1)
+        return mu, logvar
+
+    def decode(self, z: Value, y: Value = None) -> Any:
+        """z (..., N, latent) -> the parameters of p(x | z) (..., N, D P)."""
+        return self.decoder(z, self._label(y))
+
+    def forward(
+        self, x: Value, y: Value = None, *, rng: Generator | None = None, noise: Value = None
+    ) -> tuple[Any, Any]:
+        """The two terms of -ELBO: recon (N,), which is -log p(x | z) for one z ~ q(z | x), and kl
+        (N, latent), the divergence of q(z | x) from the prior in each latent dimension."""
+        label = self._label(y)
+        data, stats = self._posterior(x, label)
+        noise = self._noise((len(x), self.config.latent), rng, noise)
+        z, kl = ops.gaussian_latent(stats, noise)  # z = mu + e^(logvar/2) noise
+        return -self.likelihood.log_prob(data, self.decoder(z, label)), kl
+
+    def loss(
+        self,
+        x: Value,
+        y: Value = None,
+        *,
+        rng: Generator | None = None,
+        noise: Value = None,
+        beta: float = 1.0,
+        free_bits: float = 0.0,
+    ) -> Any:
+        """recon + beta kl, the mean over the examples: -ELBO for beta = 1, a tighter bottleneck
+        above (Higgins et al. 2017), a warm-up below (`kl_warmup`).
+
+        A latent dimension whose mean kl is below `free_bits` nats pays `free_bits` all the same, so
+        that it gains nothing from falling silent (Kingma et al. 2016, eq. 15).
+        """
+        recon, kl = self(x, y, rng=rng, noise=noise)
+        if free_bits:
+            kl = len(x) * ops.maximum(ops.mean(kl, axis=0), free_bits)  # (latent,)
+        return (ops.sum(recon) + beta * ops.sum(kl)) / len(x)
+
+    # ---- bounds of log p(x)
+
+    def elbo(
+        self, x: Value, y: Value = None, *, rng: Generator | None = None, noise: Value = None
+    ) -> Any:
+        """The ELBO of each example (N,), from one z; noise (N, latent)."""
+        recon, kl = self(x, y, rng=rng, noise=noise)
+        return -recon - ops.sum(kl, axis=-1)
+
+    def iwae(
+        self,
+        x: Value,
+        samples: int,
+        y: Value = None,
+        *,
+        rng: Generator | None = None,
+        noise: Value = None,
+        chunk: int | None = None,
+    ) -> Any:
+        """log of the mean of p(x, z) / q(z | x) over `samples` z ~ q(z | x), for each example (N,):
+        a bound that rises to log p(x) with the samples (Burda et al. 2016, eq. 8). noise (samples,
+        N, latent).
+
+        At most `chunk` samples are in memory at a time; in training the activations of each chunk
+        are then computed again in the backward pass.
+        """
+        chunk = samples if chunk is None else chunk
+        if samples < 1 or chunk < 1:
+            raise UsageError(f"iwae: samples is {samples} and chunk {chunk}; both are at least 1.")
+        label = self._label(y)
+        data, stats = self._posterior(x, label)
+        mu, logvar = ops.split(stats, 2, axis=-1)
+
+        def log_weights(mu: Value, logvar: Value, noise: Value) -> Any:
+            z = mu + ops.exp(0.5 * logvar) * noise  # (chunk, N, latent)
+            ratio = 0.5 * ops.sum(noise * noise - z * z + logvar, axis=-1)  # log p(z) / q(z | x)
+            return self.likelihood.log_prob(data, self.decoder(z, label)) + ratio
+
+        pieces = []
+        for start in range(0, samples, chunk):
+            shape = (min(chunk, samples - start), *mu.shape)
+            piece = None if noise is None else noise[start : start + chunk]
+            drawn = self._noise(shape, rng, piece)
+            if chunk < samples:
+                pieces.append(checkpoint(log_weights, mu, logvar, drawn))
+            else:
+                pieces.append(log_weights(mu, logvar, drawn))
+        return ops.logsumexp(ops.concat(pieces, axis=0), axis=0) - math.log(samples)
+
+    # ---- what one does with it
+
+    def sample(
+        self,
+        n: int,
+        y: Value = None,
+        *,
+        rng: Generator | None = None,
+        noise: Value = None,
+        mean: bool = False,
+    ) -> Array:
+        """n draws of x (n, *data_shape): z ~ N(0, I), or the `noise` (n, latent), then x from
+        p(x | z) by `rng`, or its mean."""
+        with self.inference():
+            z = self._noise((n, self.config.latent), rng, noise)
+            if mean:
+                return self.mean(z, y)
+            return self._shaped(self.likelihood.sample(self.decode(z, y), rng=rng))
+
+    def mean(self, z: Value, y: Value = None) -> Array:
+        """E(x | z) (..., *data_shape) of latents z (..., latent)."""
+        with self.inference():
+            return self._shaped(self.likelihood.mean(self.decode(z, y)))
+
+    def reconstruct(
+        self, x: Value, y: Value = None, *, rng: Generator | None = None, noise: Value = None
+    ) -> Array:
+        """E(x | z) (N, *data_shape) with z the mean of q(z | x), or a draw from it if `rng` or
+        `noise` is given."""
+        with self.inference():
+            z, logvar = self.encode(x, y)
+            if rng is not None or noise is not None:
+                z = z + ops.exp(0.5 * logvar) * self._noise(z.shape, rng, noise)
+            return self.mean(z, y)
+
+    # ---- parts of the above
+
+    def _posterior(self, x: Value, label: Value) -> tuple[Any, Any]:
+        """The data (N, D) as the likelihood takes them; mu and logvar, as one (N, 2 latent)."""
+        if x.shape[1:] != self.config.data_shape:
+            raise ShapeError(
+                f"x has shape {x.shape}, and the model takes (N, *{self.config.data_shape})."
+            )
+        flat = x if x.ndim == 2 else ops.reshape(x, (len(x), self.config.dimensions))
+        data, inputs = self.likelihood.prepare(flat, self.dtype)
+        return data, self.encoder(inputs, label)
+
+    def _noise(self, shape: tuple[int, ...], rng: Generator | None, noise: Value) -> Any:
+        if noise is None:
+            if rng is None:
+                raise UsageError("give the random generator (rng=...), or the noise itself.")
+            return rng.normal(shape, self.dtype)
+        if noise.shape != shape:
+            raise ShapeError(f"noise has shape {noise.shape}, and {shape} is drawn here.")
+        return noise
+
+    def _label(self, y: Value) -> Any:
+        """Labels (N,) -> (N, classes), ones and zeros."""
+        classes = self.config.classes
+        if (y is None) != (classes is None):
+            raise UsageError(
+                "a conditional VAE needs the labels y of its examples, and another takes none; "
+                f"this one has classes={classes}."
+            )
+        return None if classes is None else ops.one_hot(y, classes, dtype=self.dtype)
+
+    def _shaped(self, x: Value) -> Array:
+        """(..., D) -> (..., *data_shape), as an array."""
+        x = x.data if isinstance(x, Tensor) else x
+        return x.reshape(*x.shape[:-1], *self.config.data_shape)
+
+
+def kl_warmup(step: int, steps: int, beta: float = 1.0) -> float:
+    """The weight of the kl at a step: a straight line from 0 to `beta` over the first `steps`, then
+    `beta` (Bowman et al. 2016; Sonderby et al. 2016). Early on the latent is then free to be used,
+    before the prior pulls it silent."""
+    return beta * min(1.0, step / steps) if steps else beta
