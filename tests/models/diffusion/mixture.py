@@ -1,9 +1,9 @@
 """Data of which everything is known: a mixture of isotropic Gaussians, at every noise level.
 
-x0 ~ sum_k w_k N(m_k, s_k^2 I) and x = x0 + sigma noise, so x ~ sum_k w_k N(m_k, (s_k^2 + sigma^2) I):
+x0 ~ sum_k w_k N(m_k, s_k^2 I) and x = x0 + sigma noise, so with v_k = s_k^2 + sigma^2
 
-    responsibilities r_k(x) = w_k N(x; m_k, (s_k^2 + sigma^2) I) / p(x)
-    E[x0 | x] = sum_k r_k (s_k^2 x + sigma^2 m_k) / (s_k^2 + sigma^2)
+    p(x)      = sum_k w_k N(x; m_k, v_k I)
+    E[x0 | x] = sum_k r_k (s_k^2 x + sigma^2 m_k) / v_k,    r_k = w_k N(x; m_k, v_k I) / p(x)
 
 In one dimension the probability flow keeps every quantile: it carries x at one noise level to the
 point of the same cumulative probability at another, so its solution is known exactly too.
@@ -61,7 +61,9 @@ class Mixture:
 
 GAUSSIAN = Mixture(np.array([1.0]), np.array([[0.7]]), np.array([0.6]))
 
-THREE = Mixture(np.array([0.5, 0.2, 0.3]), np.array([[-1.5], [0.2], [1.4]]), np.array([0.3, 0.5, 0.4]))
+THREE = Mixture(
+    np.array([0.5, 0.2, 0.3]), np.array([[-1.5], [0.2], [1.4]]), np.array([0.3, 0.5, 0.4])
+)
 
 PLANE = Mixture(
     np.array([0.2, 0.3, 0.1, 0.4]),
