@@ -1,10 +1,10 @@
 """The embedded images: 1,797 handwritten digits of 8 x 8 pixels, which need no internet.
 
 "Optical Recognition of Handwritten Digits", E. Alpaydin and C. Kaynak, UCI Machine Learning
-Repository 1998, DOI 10.24432/C50P49, CC BY 4.0: the test part of that set, written by 13 people who
-wrote none of its training part. Each pixel counts the ink in a 4 x 4 block of the scan, 0 ... 16; here
-it is `round(255 / 16 * count)`, from which `counts` has it back. `tinygen/data/embedded_images/` has
-the two IDX files, their attribution, and `docs/pack_digits.py` made them.
+Repository 1998, DOI 10.24432/C50P49, CC BY 4.0: the test part of that set, written by 13 people
+who wrote none of its training part. Each pixel counts the ink in a 4 x 4 block of the scan, 0 ...
+16; here it is `round(255 / 16 * count)`, from which `counts` has it back. The two IDX files and
+their attribution are in `tinygen/data/embedded_images/`; `docs/pack_digits.py` made them.
 
 The split is fixed: the first 1,437 images train, the last 360 test. That is scikit-learn's usual
 fifth without shuffling; as the images stand in the order of their writers, it tests mostly on hands
