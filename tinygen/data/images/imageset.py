@@ -107,17 +107,17 @@ class ImageSet:
         digest = hashlib.sha256()
         about = [self.images.shape, self.labels is not None, self.classes, sorted(self.factors)]
         digest.update(json.dumps(about).encode())
-        digest.update(np.ascontiguousarray(self.images))
+        digest.update(np.ascontiguousarray(self.images).data)
         ordered = [values for _, values in sorted(self.factors.items())]
         for values in ordered if self.labels is None else [self.labels, *ordered]:
-            digest.update(values.astype("<i8"))
+            digest.update(values.astype("<i8").data)
         return digest.hexdigest()
 
     @cached_property
     def image_hashes(self) -> tuple[bytes, ...]:
         """The SHA-256 of the pixels of each image: equal images have equal ones."""
         rows = np.ascontiguousarray(self.images).reshape(len(self), -1)
-        return tuple(hashlib.sha256(row).digest() for row in rows)
+        return tuple(hashlib.sha256(row.data).digest() for row in rows)
 
     # ---- parts
 
