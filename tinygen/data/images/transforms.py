@@ -135,7 +135,8 @@ def crop(
             "less than the image"
         )
     h, w = (size, size) if isinstance(size, int) else size
-    x = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)), mode)  # type: ignore[call-overload]
+    margin = ((0, 0), (padding, padding), (padding, padding), (0, 0))
+    x = np.pad(x, margin, "reflect") if mode == "reflect" else np.pad(x, margin)
     room = x.shape[1] - h, x.shape[2] - w
     if min(h, w) < 1 or min(room) < 0:
         raise UsageError(f"a window of {(h, w)} does not fit into images of {x.shape[1:3]}")
