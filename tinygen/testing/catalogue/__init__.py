@@ -100,6 +100,7 @@ FAMILIES = (
     "fused",
     "losses",
     "convolution",
+    "images",
 )
 
 
