@@ -1,0 +1,37 @@
+"""Generative adversarial networks."""
+
+from tinygen.models.gan.augment import DiffAugment
+from tinygen.models.gan.duel import Duel, Objective
+from tinygen.models.gan.gan import Discriminator, GANConfig, Generator
+from tinygen.models.gan.losses import (
+    LOSSES,
+    Hinge,
+    LeastSquares,
+    Loss,
+    Minimax,
+    NonSaturating,
+    Relativistic,
+    Wasserstein,
+)
+from tinygen.models.gan.penalties import clip_weights, gradient_penalty, r1, r2
+
+__all__ = [
+    "LOSSES",
+    "DiffAugment",
+    "Discriminator",
+    "Duel",
+    "GANConfig",
+    "Generator",
+    "Hinge",
+    "LeastSquares",
+    "Loss",
+    "Minimax",
+    "NonSaturating",
+    "Objective",
+    "Relativistic",
+    "Wasserstein",
+    "clip_weights",
+    "gradient_penalty",
+    "r1",
+    "r2",
+]

@@ -1,0 +1,221 @@
+"""How the two players take turns (Goodfellow et al. 2014, algorithm 1).
+
+    fake = G(z)                        one forward pass of G serves both steps
+    D step:  minimise  L_D(D(real), D(fake)) + penalties     fake is a constant: G is not touched
+    G step:  minimise  L_G(D(fake), D(real))                 D is frozen: not a bit of it moves
+
+"Frozen" (`tg.freeze`) covers D's parameters, which gather no gradient, and its buffers: running
+statistics and the vectors of spectral norms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tinygen import nn, ops
+from tinygen.backend import Array
+from tinygen.errors import UsageError
+from tinygen.function import Value, freeze, no_grad
+from tinygen.models.gan.augment import DiffAugment
+from tinygen.models.gan.losses import Loss, NonSaturating
+from tinygen.models.gan.penalties import (
+    clip_weights,
+    gradient_penalty,
+    input_gradient,
+    require_independent,
+    zero_centred,
+)
+from tinygen.optim import EMA, Optimizer
+from tinygen.random import Generator as Random
+from tinygen.tensor import Tensor
+
+Metrics = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is minimised: a loss on scores, and the weights of what is added to D's.
+
+    WGAN-GP is `Objective(Wasserstein(), gradient_penalty=10)`, R3GAN `Objective(Relativistic(),
+    r1=gamma, r2=gamma)`, WGAN `Objective(Wasserstein(), clip=0.01)`.
+    """
+
+    loss: Loss = NonSaturating()
+    gradient_penalty: float = 0.0
+    r1: float = 0.0
+    r2: float = 0.0
+    clip: float | None = None
+    """Bound of D's weights after each of its steps."""
+    augment: DiffAugment | None = None
+    """Applied to whatever D sees, in both steps."""
+
+
+class Duel:
+    """A generator and a discriminator in training, each with an optimiser of its own, so that they
+    may move on two time scales (Heusel et al. 2017).
+
+        duel = Duel(generator, discriminator, g_optimizer, d_optimizer, Objective(Hinge()))
+        for real in batches:
+            metrics = duel.step(real, rng.normal((len(real), latent)), rng=rng)
+
+    For k steps of D to one of G, call `discriminator_step(real, duel.fakes(z))` k - 1 times first.
+    """
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        generator_optimizer: Optimizer,
+        discriminator_optimizer: Optimizer,
+        objective: Objective | None = None,
+        *,
+        ema: EMA | None = None,
+    ) -> None:
+        """`ema`, an average of the generator's weights, is updated after each of its steps."""
+        self.generator, self.discriminator = generator, discriminator
+        self.generator_optimizer = generator_optimizer
+        self.discriminator_optimizer = discriminator_optimizer
+        self.objective = Objective() if objective is None else objective
+        self.ema = ema
+        if self.objective.r1 or self.objective.r2 or self.objective.gradient_penalty:
+            require_independent(discriminator)
+
+    # ---- losses
+
+    def discriminator_loss(
+        self, real: Array, fake: Array, y: Array | None = None, *, rng: Random | None = None
+    ) -> tuple[Tensor, Tensor, Tensor, float]:
+        """(loss, scores of real (N,), scores of fake (N,), the penalties' part of the loss).
+
+        y are the classes of both. `rng` draws augmentations and the mixing of gradient_penalty.
+        """
+        o = self.objective
+        real, fake = (self.augmented(x, rng) for x in (real, fake))
+        real_leaf = Tensor(real, requires_grad=o.r1 > 0)
+        fake_leaf = Tensor(fake, requires_grad=o.r2 > 0)
+        real_scores = self.discriminator(real_leaf, y)
+        fake_scores = self.discriminator(fake_leaf, y)
+        loss = o.loss.discriminator(real_scores, fake_scores)
+        penalties = []
+        if o.r1:
+            penalties.append(o.r1 * zero_centred(input_gradient(real_scores, real_leaf)))
+        if o.r2:
+            penalties.append(o.r2 * zero_centred(input_gradient(fake_scores, fake_leaf)))
+        if o.gradient_penalty:
+            mix = _needed(rng).uniform((len(real),), dtype=real.dtype)
+            slope = gradient_penalty(self.discriminator, real, fake, y, mix=mix)
+            penalties.append(o.gradient_penalty * slope)
+        for penalty in penalties:
+            loss = loss + penalty
+        return loss, real_scores, fake_scores, sum(p.item() for p in penalties)
+
+    def generator_loss(
+        self,
+        fake: Tensor,
+        real: Array | None = None,
+        y: Array | None = None,
+        *,
+        rng: Random | None = None,
+    ) -> Tensor:
+        """L_G of samples that are still in G's graph; `real` is needed by a relativistic loss."""
+        with freeze(self.discriminator):
+            fake_scores = self.discriminator(self.augmented(fake, rng), y)
+            real_scores = None
+            if real is not None:
+                with no_grad():
+                    real_scores = self.discriminator(self.augmented(real, rng), y)
+        return self.objective.loss.generator(fake_scores, real_scores)
+
+    def augmented(self, x: Any, rng: Random | None) -> Any:
+        return x if self.objective.augment is None else self.objective.augment(x, rng=_needed(rng))
+
+    # ---- steps
+
+    def fakes(self, z: Value, y: Array | None = None) -> Array:
+        """Samples to show to D, as in training; neither G's weights nor its buffers take part."""
+        with freeze(self.generator), no_grad():
+            return _array(self.generator(z, y))
+
+    def discriminator_step(
+        self,
+        real: Array,
+        fake: Array,
+        y: Array | None = None,
+        *,
+        rng: Random | None = None,
+        lr_factor: float = 1.0,
+    ) -> Metrics:
+        """One step of D on a batch of each kind."""
+        loss, real_scores, fake_scores, penalty = self.discriminator_loss(real, fake, y, rng=rng)
+        self.discriminator_optimizer.zero_grad()
+        loss.backward()
+        norm = _grad_norm(self.discriminator_optimizer.parameters)
+        self.discriminator_optimizer.step(lr_factor)
+        if self.objective.clip is not None:
+            clip_weights(self.discriminator, self.objective.clip)
+        real_values, fake_values = real_scores.detach().numpy(), fake_scores.detach().numpy()
+        return {
+            "d_loss": loss.item(),
+            "penalty": penalty,
+            "d_grad_norm": norm,
+            "real_score": float(real_values.mean()),
+            "fake_score": float(fake_values.mean()),
+            "accuracy": float((real_values > 0).mean() + (fake_values < 0).mean()) / 2,
+        }
+
+    def generator_step(
+        self,
+        fake: Tensor,
+        real: Array | None = None,
+        y: Array | None = None,
+        *,
+        rng: Random | None = None,
+        lr_factor: float = 1.0,
+    ) -> Metrics:
+        """One step of G, from samples that it has made (with their graph)."""
+        loss = self.generator_loss(fake, real, y, rng=rng)
+        self.generator_optimizer.zero_grad()
+        loss.backward()
+        norm = _grad_norm(self.generator_optimizer.parameters)
+        self.generator_optimizer.step(lr_factor)
+        if self.ema is not None:
+            self.ema.update()
+        return {"g_loss": loss.item(), "g_grad_norm": norm}
+
+    def step(
+        self,
+        real: Array,
+        z: Value,
+        y: Array | None = None,
+        *,
+        rng: Random | None = None,
+        lr_factor: float = 1.0,
+    ) -> Metrics:
+        """One step of each on real (N, *data_shape) and z (N, latent), y their classes (N,)."""
+        if len(z) != len(real):
+            raise UsageError(f"{len(real)} real examples and {len(z)} latent vectors: as many.")
+        fake = self.generator(z, y)
+        told = self.discriminator_step(real, _array(fake), y, rng=rng, lr_factor=lr_factor)
+        return told | self.generator_step(fake, real, y, rng=rng, lr_factor=lr_factor)
+
+
+def _grad_norm(parameters: Sequence[Tensor]) -> float:
+    """Of all gradients as one vector."""
+    total = 0.0
+    for p in parameters:
+        if p.grad is not None:
+            flat = ops.reshape(p.grad.data, (-1,))
+            total += float(ops.matmul(flat, flat))
+    return float(total**0.5)
+
+
+def _array(x: Value) -> Array:
+    return x.data if isinstance(x, Tensor) else x
+
+
+def _needed(rng: Random | None) -> Random:
+    if rng is None:
+        raise UsageError("this objective draws random numbers: give the generator, rng=...")
+    return rng
