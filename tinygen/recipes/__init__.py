@@ -6,21 +6,40 @@ A family is imported when it is asked for.
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
+from numpy.typing import NDArray
+
+from tinygen.backend import backend_named
 from tinygen.checkpoints import State
-from tinygen.errors import UsageError
+from tinygen.errors import DeviceError, UsageError
 from tinygen.random import Generator
 from tinygen.training.config import Settings, nearest
-from tinygen.training.recipe import Recipe, RecipeConfig
+from tinygen.training.recipe import Recipe, RecipeConfig, TrainingSettings
 
-FAMILIES = {"gpt": "tinygen.recipes.gpt"}
+Array = NDArray[Any]
+
+FAMILIES = {
+    "gpt": "tinygen.recipes.gpt",
+    "vae": "tinygen.recipes.vae",
+    "gan": "tinygen.recipes.gan",
+    "diffusion": "tinygen.recipes.diffusion",
+}
 
 
-class Sampler(Protocol):
-    """A trained model ready to sample, without its data or its optimiser."""
+class Writer(Protocol):
+    """A trained model of text, ready to sample, without its data or its optimiser."""
 
-    def sample(self, rng: Generator, options: Any) -> Iterator[str]: ...
+    def sample(self, rng: Generator, options: Any) -> Iterator[str]:
+        """Pieces of one text, as they come."""
+
+
+class Painter(Protocol):
+    """A trained model of images or points, likewise."""
+
+    def paint(self, n: int, rng: Generator, options: Any) -> Iterator[Array]:
+        """n samples in the making: images (n, H, W, C) in [0, 1], or points (n, 2); the last is the
+        result, those before it are the sampler's steps."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +50,20 @@ class Family:
     presets: Mapping[str, RecipeConfig]
     build: Callable[[Any], Recipe]
     """From a configuration to a recipe at step 0. Reads the data."""
-    restore: Callable[[Any, State], Sampler]
-    """From a configuration and a checkpoint's state to a sampler."""
+    restore: Callable[[Any, State], Any]
+    """From a configuration and a checkpoint's state to a `Writer` or a `Painter`."""
     sampling: Settings
     """The options of `sample`, at their defaults."""
+    output: Literal["text", "arrays"] = "text"
+    """What its models make: text by a `Writer`, or arrays by a `Painter`."""
+
+
+def require_device(settings: TrainingSettings) -> None:
+    """Fail unless the device of a run is one that there is. Raises UsageError, UnavailableError."""
+    try:
+        backend_named(settings.device)
+    except DeviceError as error:
+        raise UsageError(str(error)) from error
 
 
 def family(name: str) -> Family:

@@ -12,8 +12,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tinygen import optim
-from tinygen.backend import backend_named
 from tinygen.checkpoints import State
 from tinygen.data.baselines import bigram_nats
 from tinygen.data.batches import Batch, TokenBatches, sequential_blocks
@@ -21,10 +19,11 @@ from tinygen.data.sources import read_corpus
 from tinygen.data.splits import HELD_OUT, split
 from tinygen.data.tokenizers import ByteTokenizer, CharTokenizer, Tokenizer, tokenizer_from_state
 from tinygen.data.tokenizers.base import Ids
-from tinygen.errors import DeviceError, InputError, UsageError
+from tinygen.errors import InputError, UsageError
 from tinygen.models.transformer import GPT, GPTConfig
 from tinygen.random import Generator
-from tinygen.recipes import Family
+from tinygen.recipes import Family, require_device
+from tinygen.recipes.optimisation import Learner, OptimizerSettings
 from tinygen.training.config import Settings, setting
 from tinygen.training.recipe import Metrics, RecipeConfig, TrainingSettings
 
@@ -57,18 +56,6 @@ class ModelSettings(Settings):
         super().__post_init__()
         if self.width % self.n_head:
             raise UsageError(f"n_head must divide the width {self.width}, not {self.n_head}")
-
-
-@dataclass(frozen=True)
-class OptimizerSettings(Settings):
-    lr: float = setting(1e-3, "learning rate after the warm-up", above=0.0)
-    min_factor: float = setting(0.1, "the last learning rate / lr", least=0.0, most=1.0)
-    warmup: int = setting(100, "steps of linear warm-up, at most a tenth of the run", least=0)
-    betas: tuple[float, float] = setting(
-        (0.9, 0.99), "decay of AdamW's two running means", least=0.0, below=1.0
-    )
-    weight_decay: float = setting(0.1, "decay of the weight matrices", least=0.0)
-    max_norm: float = setting(1.0, "largest norm of the gradient", above=0.0)
 
 
 @dataclass(frozen=True)
@@ -148,6 +135,8 @@ class Writer:
 class GPTRecipe:
     """Next-token prediction on random windows of one text."""
 
+    criterion = "val_loss"
+
     def __init__(self, config: GPTRecipeConfig) -> None:
         """Read the data and start at step 0. Raises InputError, UsageError, UnavailableError."""
         self.config = config
@@ -157,12 +146,7 @@ class GPTRecipe:
         self.batches = TokenBatches(
             self.train_tokens, config.model.block_size, config.training.batch, rng.spawn("data")
         )
-        self.optimizer = adamw(self.writer.model, config.optimizer)
-        self.schedule = optim.Cosine(
-            config.training.steps,
-            warmup=min(config.optimizer.warmup, config.training.steps // 10),
-            min_factor=config.optimizer.min_factor,
-        )
+        self.learner = Learner(self.writer.model, config.optimizer, config.training.steps)
         self.steps_done = 0
 
     def _read_text(self, data: DataSettings) -> Tokenizer:
@@ -181,16 +165,10 @@ class GPTRecipe:
 
     def step(self, batch: Batch) -> Metrics:
         """One AdamW step on tokens and targets (B, T)."""
-        lr_factor = self.schedule(self.steps_done)
         loss = self.writer.model.loss(*batch)
-        self.optimizer.zero_grad()
-        loss.backward()
-        parameters = self.writer.model.parameters()
-        norm = optim.clip_grad_norm(parameters, self.config.optimizer.max_norm)
-        self.optimizer.step(lr_factor)
+        metrics = self.learner.step(loss, self.steps_done)
         self.steps_done += 1
-        lr = self.config.optimizer.lr * lr_factor
-        return {"loss": loss.item(), "lr": lr, "grad_norm": norm}
+        return metrics
 
     def evaluate(self) -> Metrics:
         """`val_loss`: nats a token, the mean over every target of the validation tokens."""
@@ -214,7 +192,7 @@ class GPTRecipe:
         dropout = self.writer.model.named_generators()
         return {
             "model": self.writer.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self.learner.optimizer.state_dict(),
             "steps_done": self.steps_done,
             "batches": self.batches.state_dict(),
             "dropout": {name: rng.state_dict() for name, rng in dropout.items()},
@@ -229,7 +207,7 @@ class GPTRecipe:
                 f"sha256 is {self.corpus.sha256}, it was {state['corpus']}; restore the data"
             )
         self.writer.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.learner.optimizer.load_state_dict(state["optimizer"])
         self.steps_done = state["steps_done"]
         self.batches.load_state_dict(state["batches"])
         for name, rng in self.writer.model.named_generators().items():
@@ -245,26 +223,9 @@ class GPTRecipe:
         }
 
 
-def adamw(model: GPT, settings: OptimizerSettings) -> optim.AdamW:
-    """AdamW with weight decay on matrices only: not on biases and norm weights."""
-    matrices = [p for p in model.parameters() if p.ndim >= 2]
-    vectors = [p for p in model.parameters() if p.ndim < 2]
-    return optim.AdamW(
-        [
-            {"params": matrices, "weight_decay": settings.weight_decay},
-            {"params": vectors, "weight_decay": 0.0},
-        ],
-        lr=settings.lr,
-        betas=settings.betas,
-    )
-
-
 def build(config: GPTRecipeConfig) -> GPTRecipe:
     """A recipe at step 0 on the configured device."""
-    try:
-        backend_named(config.training.device)
-    except DeviceError as error:
-        raise UsageError(str(error)) from error
+    require_device(config.training)
     return GPTRecipe(config)
 
 

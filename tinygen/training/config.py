@@ -202,6 +202,8 @@ def _checked(value: Any, kind: Any, name: str, bounds: Mapping[str, float]) -> A
 
 def _entry_kinds(kind: Any, count: int, name: str) -> tuple[Any, ...]:
     kinds = typing.get_args(kind)
+    if kinds[-1] is Ellipsis:  # any number of one kind, but none at all is no list
+        return (kinds[0],) * count
     if len(kinds) != count:
         raise UsageError(f"{name} must have {len(kinds)} values, not {count}")
     return kinds

@@ -1,11 +1,10 @@
 """What the training loop asks of a recipe: models, optimisers and data under one roof."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from tinygen.checkpoints import State
-from tinygen.random import Generator
 from tinygen.training.config import Settings, setting
 
 Metrics = dict[str, float]
@@ -35,6 +34,9 @@ class RecipeConfig(Settings):
 class Recipe(Protocol):
     """One family in training. Equal configuration and state give equal steps, bit for bit."""
 
+    criterion: str
+    """The metric by which the best checkpoint is chosen, lower being better: "val_loss", or what
+    `evaluate` gives where a family has no likelihood."""
     steps_done: int
     """Optimiser steps so far; `step` adds one, `load_state_dict` restores it."""
 
@@ -45,13 +47,11 @@ class Recipe(Protocol):
         """One optimiser step: `loss`, `lr`, and whatever else is worth a log."""
 
     def evaluate(self) -> Metrics:
-        """`val_loss` on the held-out part. Leaves parameters and random streams as they are."""
+        """`criterion` on the held-out part, and what else it says. Leaves parameters and random
+        streams as they are."""
 
     def baseline(self) -> tuple[str, float]:
-        """The name of a trivial model, and its `val_loss` on the same held-out part."""
-
-    def sample(self, rng: Generator, options: Any) -> Iterator[str]:
-        """Pieces of one sample, as they come; `options` are the family's own."""
+        """The name of a trivial model, and its `criterion` on the same held-out part."""
 
     def state_dict(self) -> State:
         """Everything that the steps to come depend on, as nested arrays and JSON values."""
