@@ -1,32 +1,44 @@
-"""Train a small GPT on text that every Python has, and let it write: about 75 seconds.
+"""Train all four families on embedded data, under one time budget, and show what they learned.
 
-The model is nanoGPT's for a CPU, the text the language reference of this Python, byte by byte. It
-has to beat a bigram model, which counts how often each byte follows each other byte.
+A GPT on text that every Python has, a VAE and a diffusion model on handwritten digits, a GAN on the
+ring of eight modes. Each has to beat a baseline; the report is one HTML file that needs no network.
 """
 
 import argparse
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tinygen.backend.threads import blas_threads
 from tinygen.cli.parser import Parser
 from tinygen.cli.session import new_run, note, train_run, within_budget
-from tinygen.random import Generator
+from tinygen.files import write_atomically
 from tinygen.recipes import family
+from tinygen.study import tour
 from tinygen.training.budget import parse_budget
-from tinygen.training.recipe import Recipe
+from tinygen.training.environment import environment
 from tinygen.training.run import fresh_folder
 
-_SAMPLE = {"prompt": "The ", "tokens": 300}
-_SECONDS_TO_SAMPLE = 5.0
-_NOT_BEATEN = 6
+PLAN: dict[str, tuple[str, float, Callable[..., tour.Chapter]]] = {
+    "gpt": ("nano", 0.36, tour.gpt_chapter),
+    "vae": ("digits", 0.10, tour.vae_chapter),
+    "gan": ("ring", 0.27, tour.gan_chapter),
+    "diffusion": ("digits", 0.27, tour.diffusion_chapter),
+}
+"""Of each family: the preset, its share of the budget, and its chapter of the report."""
+
+_SHARE_OF_TRAINING = 0.9
+"""The rest of each share is for sampling and measuring."""
+
+_GATE_MISSED = 6
 
 
 def add_options(parser: Parser) -> None:
-    parser.add_argument("--budget", metavar="TIME", default="75s", help="for all of it (75s)")
+    parser.add_argument("--budget", metavar="TIME", default="200s", help="for all of it (200s)")
+    parser.add_argument("--only", metavar="FAMILY", choices=tuple(PLAN), help="just one family")
     parser.add_argument("--seed", type=int, default=0, help="of every random stream (0)")
     parser.add_argument("--out", metavar="DIR", help="a new folder (runs/demo, runs/demo-2, ...)")
     parser.add_argument("--json", action="store_true", help="the result as JSON")
@@ -35,44 +47,68 @@ def add_options(parser: Parser) -> None:
 def run(options: argparse.Namespace) -> int:
     began = time.perf_counter()
     seconds = parse_budget(options.budget)
-    gpt = family("gpt")
-    config: Any = gpt.presets["nano"]
-    config = config.updated({"training": {"seed": options.seed}}, where="command line")
-    left = max(1.0, seconds - _SECONDS_TO_SAMPLE - (time.perf_counter() - began))
-    config = within_budget(gpt, config, left)
     path = Path(options.out) if options.out else fresh_folder(Path("runs") / "demo")
-    run, recipe = new_run(gpt, "nano", config, path)
-    name, baseline = recipe.baseline()
-    note(f"to beat: {baseline:.4f} nats a byte, the validation loss of a {name} model")
-    metrics = train_run(run, recipe, gpt, config, debug=options.debug)
-    with blas_threads(config.training.threads):
-        text = _write(recipe, gpt.sampling.updated(_SAMPLE, where="demo"), options)
-    took, val_loss = time.perf_counter() - began, metrics["val_loss"]
-    beaten = val_loss < baseline
+    names = [options.only] if options.only else list(PLAN)
+    total = sum(PLAN[name][1] for name in names)
+    chapters, commands = [], {}
+    for number, name in enumerate(names, 1):
+        share = seconds * PLAN[name][1] / total
+        note(f"\n{number} of {len(names)}: {name}, for {share:.0f} seconds")
+        chapter, command = _chapter(name, share, path / name, options)
+        chapters.append(chapter)
+        commands[name] = command
+        for gate in chapter.gates:
+            note("  {}: {} ({}) {}".format(*gate.row))
+    took = time.perf_counter() - began
+    page = tour.tour_page(chapters, _notes(took, commands))
+    write_atomically(path / "index.html", page.encode())
+    gates = [gate for chapter in chapters for gate in chapter.gates]
+    missed = [gate for gate in gates if not gate.met]
     if options.json:
-        result = {"seconds": round(took, 1), "run": str(run.path), "command": run.command}
-        print(json.dumps({**result, **metrics, name: baseline, "beaten": beaten, "sample": text}))
+        figures = [
+            {"what": g.what, "figure": g.figure, "to_beat": g.baseline, "met": g.met} for g in gates
+        ]
+        report = {"seconds": round(took, 1), "report": str(path / "index.html")}
+        print(json.dumps({**report, "commands": commands, "gates": figures}))
     else:
-        print(
-            f"\nvalidation loss {val_loss:.4f} nats a byte, {name} model {baseline:.4f}: "
-            f"{'beaten' if beaten else 'NOT beaten'}, in {took:.0f} s and "
-            f"{config.training.steps} steps\n\n"
-            f"  {run.path}/metrics.jsonl    the losses, step by step\n"
-            f"  {run.path}/checkpoints      the model: "
-            f'tinygen sample {run.path} --prompt "A class " --stream\n'
-            f"  {run.path}/command.txt      what reproduces it: {run.command}"
-        )
-    if not beaten:
-        note("the model did not beat the baseline: give it a larger --budget")
-    return 0 if beaten else _NOT_BEATEN
+        _print_result(chapters, gates, path, took)
+    if missed:
+        note(f"{len(missed)} of {len(gates)} gates missed: give a larger --budget")
+    return _GATE_MISSED if missed else 0
 
 
-def _write(recipe: Recipe, sampling: Any, options: argparse.Namespace) -> str:
-    """Sample once; on the terminal as it comes, unless the result is JSON."""
-    pieces = []
-    for piece in recipe.sample(Generator(options.seed), sampling):
-        pieces.append(piece)
-        if not options.json:
-            sys.stdout.write(piece)
-            sys.stdout.flush()
-    return "".join(pieces)
+def _chapter(
+    name: str, seconds: float, path: Path, options: argparse.Namespace
+) -> tuple[tour.Chapter, str]:
+    """Train one family for its share of the time, then measure and show it."""
+    began = time.perf_counter()
+    preset, _, chapter = PLAN[name]
+    chosen = family(name)
+    config: Any = chosen.presets[preset].updated(
+        {"training": {"seed": options.seed}}, where="command line"
+    )
+    left = max(1.0, _SHARE_OF_TRAINING * seconds - (time.perf_counter() - began))
+    config = within_budget(chosen, config, left)
+    run, recipe = new_run(chosen, preset, config, path)
+    train_run(run, recipe, chosen, config, debug=options.debug)
+    with blas_threads(config.training.threads):
+        return chapter(run, recipe), run.command
+
+
+def _notes(took: float, commands: dict[str, str]) -> list[tuple[str, str]]:
+    record = environment()
+    notes = [(key, str(record[key])) for key in ("tinygen", "python", "numpy", "cpu", "platform")]
+    return [*notes, ("seconds", f"{took:.0f}"), *commands.items()]
+
+
+def _print_result(
+    chapters: list[tour.Chapter], gates: list[tour.Gate], path: Path, took: float
+) -> None:
+    for chapter in chapters:
+        if chapter.text:
+            sys.stdout.write(f"\n{chapter.text}\n\n")
+    width = max(len(gate.what) for gate in gates)
+    for gate in gates:
+        what, figure, baseline, verdict = gate.row
+        print(f"{what:{width}}  {figure:>8}  {verdict:6}  (to beat: {baseline})")
+    print(f"\n{took:.0f} seconds; the report: {path / 'index.html'}")

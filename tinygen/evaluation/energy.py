@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygen.errors import ShapeError
+from tinygen.random import Generator
 
 
 def energy_distance(x: NDArray[Any], y: NDArray[Any]) -> float:
@@ -25,6 +26,16 @@ def energy_distance(x: NDArray[Any], y: NDArray[Any]) -> float:
         )
     within = sum(_mean_distance(v, v) * len(v) / (len(v) - 1) for v in (a, b))
     return 2 * _mean_distance(a, b) - within
+
+
+def gaussian_fit(x: NDArray[Any], n: int, rng: Generator) -> NDArray[Any]:
+    """n draws, shaped as x (N, ...), of the normal distribution with x's mean and covariance: what
+    a model that knows no more achieves. Float64."""
+    flat = np.asarray(x, np.float64).reshape(len(x), -1)
+    values, vectors = np.linalg.eigh(np.atleast_2d(np.cov(flat, rowvar=False)))
+    noise = rng.normal((n, flat.shape[1]), "float64")
+    drawn = flat.mean(axis=0) + (noise * np.sqrt(np.maximum(values, 0))) @ vectors.T
+    return drawn.reshape(n, *x.shape[1:])
 
 
 def _mean_distance(a: NDArray[Any], b: NDArray[Any], rows: int = 1024) -> float:

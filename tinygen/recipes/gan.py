@@ -8,14 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import numpy as np
 from numpy.typing import NDArray
 
 from tinygen import optim
 from tinygen.checkpoints import State
 from tinygen.data.synthetic import PLANAR, Modes
 from tinygen.errors import InputError
-from tinygen.evaluation.energy import energy_distance
+from tinygen.evaluation.energy import energy_distance, gaussian_fit
 from tinygen.evaluation.modes import modes_found
 from tinygen.models.gan import (
     LOSSES,
@@ -222,13 +221,9 @@ class GANRecipe:
     def baseline(self) -> tuple[str, float]:
         """Normal numbers with the mean and covariance of the held-out examples."""
         real = self.data.held_out
-        flat = real.reshape(len(real), -1).astype(np.float64)
-        values, vectors = np.linalg.eigh(np.cov(flat, rowvar=False))
-        root = vectors * np.sqrt(np.maximum(values, 0))
-        noise = Random("baseline").normal(flat.shape, "float64")
-        fake = flat.mean(axis=0) + noise @ root.T
-        scale = 0.5 if len(self.data.data_shape) == 3 else 1.0  # images are judged in [0, 1]
-        return "a Gaussian fit", scale * energy_distance(flat, fake)
+        if self.painter.config.is_image:
+            real = in_unit_range(real)
+        return "a Gaussian fit", energy_distance(real, gaussian_fit(real, len(real), Random(0)))
 
     def state_dict(self) -> State:
         return {
