@@ -1,0 +1,18 @@
+"""Nats of an example as bits of a dimension."""
+
+from __future__ import annotations
+
+import math
+
+from tinygen.errors import UsageError
+
+
+def bits_per_dimension(nats: float, dimensions: int) -> float:
+    """nats / (dimensions log 2): the unit of image likelihoods, comparable between image sizes.
+
+    A continuous model's -log p(x) must first be made one of the discrete pixels (see
+    `data.images.dequantise`). `dimensions` is H W C.
+    """
+    if dimensions < 1:
+        raise UsageError(f"bits_per_dimension: {dimensions} dimensions; an image has at least 1.")
+    return nats / (dimensions * math.log(2))
