@@ -14,8 +14,8 @@ import sys
 
 import numpy as np
 
-from tinygen.data.images.digits import FOLDER, IMAGES, LABELS
 from tinygen.data.images.idx import write_idx
+from tinygen.data.images.uci_digits import FOLDER, IMAGES, LABELS
 
 
 def main(path: str | None) -> None:
