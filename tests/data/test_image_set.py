@@ -95,6 +95,7 @@ def test_the_hash_is_that_of_the_content_alone():
         replace(data, images=data.images.reshape(n, w, h, c)),
         replace(data, factors={"style": np.zeros(n, int)}),
         replace(data, factors={"style": np.ones(n, int)}),
+        replace(data, factors={"other": np.ones(n, int)}),
         data.subset([1, 0, 2, 3, 4, 5]),
     ]
     assert len({other.sha256 for other in [data, *others]}) == 1 + len(others)

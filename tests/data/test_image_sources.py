@@ -140,6 +140,7 @@ def test_each_style_does_what_it_says():
     xx, xy, yy = moment(turned, 2, 0), moment(turned, 1, 1), moment(turned, 0, 2)
     axis = np.degrees(0.5 * np.arctan2(2 * xy, xx - yy)) % 180
     assert abs(axis - (90 + 12)) <= 0.5
+    assert abs(turned.sum() / drawn("I").sum() - 1) <= 0.02
 
 
 def test_glyphs_are_centred():

@@ -186,6 +186,22 @@ def test_a_zip_bomb_is_refused_by_what_it_says(tmp_path, monkeypatch):
         read_npz(path)
 
 
+def test_members_that_fit_alone_are_refused_together(tmp_path, monkeypatch):
+    path = write(tmp_path / "x.npz", images=pixels(0, 100, 2, 2), labels=np.zeros(100, np.int64))
+    monkeypatch.setattr("tinygen.data.images.archive.MAX_BYTES", 1400)  # they have 528 and 928
+    with pytest.raises(InputError, match="above the limit"):
+        read_npz(path)
+
+
+def test_a_member_that_is_shorter_than_the_archive_says(tmp_path):
+    """Its checksum is right, and the length in the directory is not."""
+    archive = bytearray(zip_bytes({"images.npy": npy_bytes(pixels(0, 2, 3, 3))}))
+    archive[archive.find(b"PK\1\2") + 24] += 5
+    (tmp_path / "x.npz").write_bytes(archive)
+    with pytest.raises(InputError, match="not as long as the archive says"):
+        read_npz(tmp_path / "x.npz")
+
+
 def test_packings_that_are_not_plain(tmp_path):
     content = {"images.npy": npy_bytes(pixels(0, 2, 3, 3))}
     path = tmp_path / "x.npz"
