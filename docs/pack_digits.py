@@ -4,8 +4,8 @@
     python docs/pack_digits.py [UCI_FILE]
 
 From UCI's own `optdigits.tes` where that is given (https://doi.org/10.24432/C50P49: 64 pixels and a
-label a line, separated by commas), otherwise from the copy that scikit-learn carries (the same table: its
-`digits.csv.gz`, given as UCI_FILE, makes the same bytes).
+label a line, separated by commas), otherwise from the copy that scikit-learn carries (the same
+table: its `digits.csv.gz`, given as UCI_FILE, makes the same bytes).
 """
 
 from __future__ import annotations
