@@ -33,6 +33,7 @@ from tinygen.files import StrPath, write_atomically
 _TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 _CODES = {np.dtype(name).newbyteorder("="): code for code, name in _TYPES.items()}
 _GZIP = b"\x1f\x8b"
+_MOST_AXES = 64  # of a NumPy array
 
 
 def read_idx(path: StrPath) -> NDArray[Any]:
@@ -53,14 +54,14 @@ def idx_array(data: bytes, name: str) -> NDArray[Any]:
             raise InputError(f"{name}: {size:,} bytes of {shape}, above the limit {MAX_BYTES:,}")
         if size > DEFLATE_RATIO * len(data):
             raise InputError(f"{name} cannot hold the {shape} that its header says: damaged")
-        content = read_at_most(
-            source, size + 1
-        )  # reading to the end also checks gzip's own checksum
+        content = read_at_most(source, size + 1)  # to the end, where gzip has its checksum
     except (OSError, EOFError, zlib.error) as error:  # BadGzipFile is an OSError
         raise InputError(f"{name} is damaged: {error}; get it again") from error
     if len(content) != size:
         more = "more than" if len(content) > size else f"{len(content):,} of"
         raise InputError(f"{name} has {more} the {size:,} bytes that its header {shape} says")
+    if len(shape) > _MOST_AXES:
+        raise InputError(f"{name} has {len(shape)} axes; NumPy has at most {_MOST_AXES}")
     array = np.frombuffer(content, dtype).reshape(shape)
     return array.astype(dtype.newbyteorder("="), copy=False)
 
@@ -79,7 +80,7 @@ def idx_bytes(array: NDArray[Any]) -> bytes:
     """`array` as an IDX file."""
     if array.dtype not in _CODES:
         raise DtypeError(f"IDX has no {array.dtype}; it has {', '.join(map(str, _CODES))}")
-    if not 1 <= array.ndim <= 255 or any(n >= 1 << 32 for n in array.shape):
+    if array.ndim < 1 or any(n >= 1 << 32 for n in array.shape):
         raise ShapeError(f"IDX cannot hold the shape {array.shape}")
     code = _CODES[array.dtype]
     header = struct.pack(f">HBB{array.ndim}I", 0, code, array.ndim, *array.shape)

@@ -9,13 +9,13 @@ from pathlib import Path
 from tinygen.data.datasets import DATASETS
 from tinygen.data.fetch import find
 from tinygen.data.images.cifar import is_cifar_folder, read_cifar
-from tinygen.data.images.digits import digits
 from tinygen.data.images.folder import read_image_folder, read_image_zip
-from tinygen.data.images.glyphs import glyphs
 from tinygen.data.images.idx import idx_file, read_idx_images, read_mnist_folder
 from tinygen.data.images.imageset import ImageSet
 from tinygen.data.images.npz import read_npz
 from tinygen.data.images.picture import EXTENSIONS
+from tinygen.data.images.rendered_glyphs import glyphs
+from tinygen.data.images.uci_digits import digits
 from tinygen.data.reading import ordinary_file
 from tinygen.errors import InputError, UsageError
 from tinygen.files import StrPath

@@ -18,6 +18,8 @@ from tinygen.random import Generator
 
 Floats = NDArray[np.floating[Any]]
 
+_BELOW_ONE = np.float32(1 - 2.0**-24)
+
 # ---- 0 ... 255 to numbers and back ---------------------------------------------------------------
 
 
@@ -178,7 +180,7 @@ def _drawn(
         raise ShapeError(f"noise of shape {noise.shape} for images of {shape}")
     if noise.size and not (noise.min() >= 0 and noise.max() < 1):
         raise OutOfRangeError("noise must be uniform in [0, 1)")
-    return noise.astype(np.float32)
+    return np.minimum(noise.astype(np.float32), _BELOW_ONE)  # float64 may round up to 1
 
 
 def _rng(rng: Generator | None, instead: str) -> Generator:

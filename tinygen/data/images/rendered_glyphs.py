@@ -114,24 +114,23 @@ def _drawn(character: str, style: Style, size: int, font: _Font) -> Images:
     """(size, size), its ink around the middle."""
     side = size * _OVERSAMPLING
     stroke = round(style.stroke * side)
-    left, top, right, bottom = font.face.getbbox(character, stroke_width=stroke)
-    if right <= left or bottom <= top:
-        raise UsageError(f"the character {character!r} leaves no ink")
-    if character != "\ufffd" and _is_missing(character, font):
+    if _is_missing(character, font):
         raise UsageError(f"Pillow's font has no {character!r}")
+    left, top, right, bottom = font.face.getbbox(character, stroke_width=stroke)
     upright = font.image.new("L", (side, side))
     place = (side - left - right) / 2, (side - top - bottom) / 2
     font.draw.Draw(upright).text(place, character, 255, font.face, stroke_width=stroke)
+    ink = upright.getbbox()
+    if ink is None:
+        raise UsageError(f"the character {character!r} leaves no ink")
     affine, bicubic = font.image.Transform.AFFINE, font.image.Resampling.BICUBIC
-    moved = upright.transform((side, side), affine, _inverse(style, side), bicubic)
+    moved = upright.transform((side, side), affine, _inverse(style, side, ink), bicubic)
     pixels = np.asarray(moved, np.float32).reshape(size, _OVERSAMPLING, size, _OVERSAMPLING)
     image: NDArray[np.float32] = pixels.mean((1, 3))
-    if not image.max() > 0:
-        raise UsageError(f"the character {character!r} leaves no ink at {size} pixels")
     return np.rint(image).astype(np.uint8)
 
 
-def _inverse(style: Style, side: int) -> tuple[float, ...]:
+def _inverse(style: Style, side: int, ink: tuple[int, ...]) -> tuple[float, ...]:
     """Pillow's affine data: where in the upright picture a point of the moved one comes from."""
     angle = math.radians(style.turn)
     cos, sin = math.cos(angle), math.sin(angle)
@@ -139,8 +138,8 @@ def _inverse(style: Style, side: int) -> tuple[float, ...]:
     turn = np.array([[cos, sin], [-sin, cos]])
     slant = np.array([[style.width, -style.slant], [0.0, 1.0]])
     matrix = np.linalg.inv(turn @ slant)
-    middle = np.full(2, side / 2)
-    shift = middle - matrix @ middle
+    left, top, right, bottom = ink
+    shift = np.array([left + right, top + bottom]) / 2 - matrix @ np.full(2, side / 2)
     return (*matrix[0], shift[0], *matrix[1], shift[1])
 
 
