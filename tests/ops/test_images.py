@@ -178,7 +178,6 @@ def test_batch_norm_in_blocks_is_batch_norm(shape, block, training, monkeypatch)
 @pytest.mark.parametrize("activation", [None, "silu", "relu"])
 def test_group_norm_in_blocks_is_group_norm(shape, block, activation, monkeypatch):
     monkeypatch.setattr(group_norm, "BLOCK", block)
-    monkeypatch.setattr(group_norm, "ACTIVATION_BLOCK", 50)
     parts = [normal(*shape) + 3, normal(6, seed=3), normal(6, seed=4)]
     options = {"groups": 2, "eps": 1e-5, "activation": activation}
     results = []

@@ -44,7 +44,7 @@ def batch_norm_forward(
     scale = rstd if weight is None else weight * rstd
     shift = -scale * used_mean if bias is None else bias - scale * used_mean
     y = empty(rows.shape, x.dtype)
-    a, b = wide(scale[None], rows)[0], wide(shift[None], rows)[0]
+    a, b = wide(scale[None, :, None], rows)[0], wide(shift[None, :, None], rows)[0]
     for block in row_blocks(rows.shape[1], rows.shape[2], BLOCK):
         ys = np.multiply(rows[0, block], a, out=y[0, block])
         ys += b
@@ -102,7 +102,7 @@ def batch_norm_backward(
 def _combined(g: Array, x: Array, a: Array, b: Array, c: Array) -> Array:
     """a g + b x + c for vectors of channels; where b and c are zero, a g."""
     out = empty(g.shape, g.dtype)
-    a, b, c = (wide(v[None], g)[0] for v in (a, b, c))
+    a, b, c = (wide(v[None, :, None], g)[0] for v in (a, b, c))
     plain = not b.any() and not c.any()
     scratch = None
     for block in row_blocks(g.shape[1], g.shape[2], BLOCK):
@@ -126,7 +126,7 @@ def _statistics(rows: Array, channels: int) -> tuple[Array, Array]:
             scratch = empty(xs.shape, xs.dtype)
         more = xs.size // max(channels, 1)
         block_mean = (sums(xs, channels) / max(more, 1)).astype(rows.dtype)
-        centred = np.subtract(xs, wide(block_mean, xs), out=scratch[:, : xs.shape[1]])
+        centred = np.subtract(xs, wide(block_mean[:, :, None], xs), out=scratch[:, : xs.shape[1]])
         distance = block_mean[0] - mean
         centred *= centred
         squares += sums(centred, channels)[0]

@@ -41,10 +41,11 @@ def sums(x: Array, channels: int) -> Array:
     return np.matmul(ones(r, x.dtype), totals.reshape(k, r, channels))
 
 
-def wide(values: Array, like: Array) -> Array:
-    """values (k, C) -> (k, 1, r C) in the dtype of `like` (k, R, r C), to be combined with it."""
-    k, channels = values.shape
+def wide(values: Array, like: Array, size: int = 1) -> Array:
+    """values (k, G, `size`), or with axes of length 1 -> (k, 1, r G size) in the dtype of `like`
+    (k, R, r G size), to be combined with it."""
+    k, groups = values.shape[:2]
     width = like.shape[-1]
-    repeated = np.empty((k, width // max(channels, 1), channels), like.dtype)
+    repeated = np.empty((k, width // max(groups * size, 1), groups, size), like.dtype)
     repeated[...] = values[:, None]
     return repeated.reshape(k, 1, width)
