@@ -176,8 +176,11 @@ def test_batch_norm_in_blocks_is_batch_norm(shape, block, training, monkeypatch)
 @pytest.mark.parametrize("shape", [(7, 6), (3, 5, 6), (5, 4, 4, 6), (2, 13, 1, 6)])
 @pytest.mark.parametrize("block", [1, 200])
 @pytest.mark.parametrize("activation", [None, "silu", "relu"])
-def test_group_norm_in_blocks_is_group_norm(shape, block, activation, monkeypatch):
+@pytest.mark.parametrize("trusted", [0.0, math.inf])
+def test_group_norm_in_blocks_is_group_norm(shape, block, activation, trusted, monkeypatch):
+    """In blocks of one image or several, with the variance as E[x^2] - mean^2 and centred."""
     monkeypatch.setattr(group_norm, "BLOCK", block)
+    monkeypatch.setattr(group_norm, "TRUSTED", trusted)
     parts = [normal(*shape) + 3, normal(6, seed=3), normal(6, seed=4)]
     options = {"groups": 2, "eps": 1e-5, "activation": activation}
     results = []
@@ -190,7 +193,7 @@ def test_group_norm_in_blocks_is_group_norm(shape, block, activation, monkeypatc
         assert abs(ours - plain).max() <= 1e-12 * max(1.0, abs(plain).max())
 
 
-@pytest.mark.parametrize("offset", [0.0, 30.0, 1000.0])
+@pytest.mark.parametrize("offset", [0.0, 1.9, 2.1, 30.0, 1000.0])
 def test_statistics_survive_a_large_mean(offset):
     """float32, mean 1000 and variance 1: E[x^2] - mean^2 would have no digit left. The error stays
     within some roundings of the input itself, u * offset."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygen.backend.numpy_backend.aligned import empty
 from tinygen.backend.numpy_backend.array import Array
-from tinygen.backend.numpy_backend.channels import sums, wide, widened
+from tinygen.backend.numpy_backend.channels import product_sums, sums, wide, widened
 from tinygen.backend.numpy_backend.rows import row_blocks
 
 BLOCK = 65536
@@ -75,13 +75,10 @@ def batch_norm_backward(
     C, rows, grad = x.shape[-1], widened(x, 1), widened(g, 1)
     count = x.size // max(C, 1)
     total, product = np.zeros(C), np.zeros(C)  # sums of g and of g x
-    scratch = None
     for block in row_blocks(rows.shape[1], rows.shape[2], BLOCK):
         gs, xs = grad[:, block], rows[:, block]
-        if scratch is None:
-            scratch = empty(gs.shape, x.dtype)
         total += sums(gs, C)[0]
-        product += sums(np.multiply(gs, xs, out=scratch[:, : gs.shape[1]]), C)[0]
+        product += product_sums(gs, xs, C)[0]
     product -= mean * total  # sum of g c
     scale = rstd if weight is None else weight * rstd
     if training:
@@ -128,8 +125,7 @@ def _statistics(rows: Array, channels: int) -> tuple[Array, Array]:
         block_mean = (sums(xs, channels) / max(more, 1)).astype(rows.dtype)
         centred = np.subtract(xs, wide(block_mean[:, :, None], xs), out=scratch[:, : xs.shape[1]])
         distance = block_mean[0] - mean
-        centred *= centred
-        squares += sums(centred, channels)[0]
+        squares += product_sums(centred, centred, channels)[0]
         squares += distance * distance * (count * more / max(count + more, 1))
         mean += distance * (more / max(count + more, 1))
         count += more

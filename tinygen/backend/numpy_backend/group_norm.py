@@ -2,10 +2,10 @@
 
     u = (x - mean) rstd w + bias over groups of channels,  y = f(u)     (Wu and He 2018, eqs. 1-3)
 
-One pass forward: an image (or several small ones) is read once, its statistics are taken (two
-passes, in cache), and u = a x + b with a, b one number a channel and image. One pass backward. What
-is kept is mean, rstd and f'(u): the activation's exponential is never computed twice. Whatever is
-one number a channel and image is float64.
+One pass forward: an image (or several small ones) is read once, its statistics are taken in cache,
+and u = a x + b with a, b one number a channel and image. One pass backward. What is kept is mean,
+rstd and f'(u): the activation's exponential is never computed twice. Whatever is one number a group
+or a channel of an image is float64.
 """
 
 import numpy as np
@@ -13,11 +13,15 @@ import numpy as np
 from tinygen.backend.numpy_backend.activation import activation_of_blocks
 from tinygen.backend.numpy_backend.aligned import empty
 from tinygen.backend.numpy_backend.array import Array
-from tinygen.backend.numpy_backend.channels import sums, wide, widened
+from tinygen.backend.numpy_backend.channels import product_sums, sums, wide, widened
 from tinygen.backend.numpy_backend.rows import row_blocks
 
 BLOCK = 65536
 """Elements of the images that are taken together, and of what is activated at once."""
+
+TRUSTED = 4.0
+"""Up to this mean^2 / var the variance is E[x^2] - mean^2, with an error of a few roundings;
+beyond it the mean is subtracted first, in a pass more."""
 
 
 def group_norm_forward(
@@ -45,14 +49,14 @@ def group_norm_forward(
         xs, ys, m, r = images[block], y[block], mean[block], rstd[block]
         scratch = empty(xs.shape, x.dtype) if scratch is None else scratch
         np.multiply(_group_sums(sums(xs, C), groups), share, out=m)
-        centred = np.subtract(xs, wide(m, xs, size), out=scratch[: len(xs)])
-        centred *= centred
-        np.multiply(_group_sums(sums(centred, C), groups), share, out=r)
-        r += eps
-        np.divide(1.0, np.sqrt(r, out=r), out=r)
+        var = _group_sums(product_sums(xs, xs, C), groups) * share - m * m
+        if not (m * m <= TRUSTED * var).all():
+            centred = np.subtract(xs, wide(m, xs, size), out=scratch[: len(xs)])
+            var = _group_sums(product_sums(centred, centred, C), groups) * share
+        np.divide(1.0, np.sqrt(var + eps), out=r)
         scale = r if weight is None else weight * r  # (k, G, C/G), or (k, G, 1)
         shift = -scale * m if bias is None else bias - scale * m
-        u = np.multiply(xs, wide(scale, xs, size), out=centred if apply else ys)
+        u = np.multiply(xs, wide(scale, xs, size), out=scratch[: len(xs)] if apply else ys)
         u += wide(shift, xs, size)
         if apply:
             d = None if slope is None else slope[block].reshape(-1)
@@ -88,13 +92,12 @@ def group_norm_backward(
     scratch = None
     for block in row_blocks(N, x.size // max(N, 1), BLOCK):
         xs, gs, m, r = images[block], grad[block], mean[block], rstd[block]
-        scratch = [empty(xs.shape, x.dtype) for _ in range(2)] if scratch is None else scratch
-        product, gu = (a[: len(xs)] for a in scratch)
+        scratch = empty(xs.shape, x.dtype) if scratch is None else scratch
         if slopes is not None:
-            gs = np.multiply(gs, slopes[block], out=gu)
+            gs = np.multiply(gs, slopes[block], out=scratch[: len(xs)])
         s, c = total[block], moment[block]
         s[...] = sums(gs, C).reshape(s.shape)
-        c[...] = sums(np.multiply(gs, xs, out=product), C).reshape(s.shape)
+        c[...] = product_sums(gs, xs, C).reshape(s.shape)
         c -= m * s
         if dx is None:
             continue
@@ -103,7 +106,7 @@ def group_norm_backward(
         factor = _group_sums(scale * c, groups) * (-share * r * r)
         offset = _group_sums(scale * s, groups) * share + factor * m
         out = np.multiply(gs, wide(scale, gs, size), out=dx[block])
-        out += np.multiply(xs, wide(factor, xs, size), out=product)
+        out += np.multiply(xs, wide(factor, xs, size), out=scratch[: len(xs)])
         out -= wide(offset, xs, size)
     moment *= rstd
     return (
