@@ -14,13 +14,14 @@ from math import prod
 import numpy as np
 
 from tinygen.backend.geometry import Geometry, Pair
+from tinygen.backend.numpy_backend.aligned import empty
 from tinygen.backend.numpy_backend.array import Array
 from tinygen.backend.numpy_backend.columns import (
     columns_forward,
     columns_input_gradient,
     columns_weight_gradient,
 )
-from tinygen.backend.numpy_backend.linear import linear_forward
+from tinygen.backend.numpy_backend.product import matmul
 from tinygen.backend.numpy_backend.rows import as_rows
 from tinygen.backend.numpy_backend.winograd import (
     TILE,
@@ -46,7 +47,7 @@ def conv2d_forward(
     kernel, sides = weight.shape[1:3], x.shape[1:3]
     outputs, _, _, inputs = weight.shape
     if _is_linear(kernel, sides, size, geometry):
-        return linear_forward(x, weight[:, 0, 0], bias)[0]
+        return _pixel_by_pixel(x, weight[:, 0, 0].T, bias)
     if _suits_winograd(x, weight.shape, size, geometry):
         return winograd_forward(x, weight, bias, size, geometry)
     if _can_flip(kernel, sides, size, geometry):
@@ -64,7 +65,7 @@ def conv2d_input_gradient(
     kernel, sides = weight.shape[1:3], g.shape[1:3]
     outputs, _, _, inputs = weight.shape
     if _is_linear(kernel, size, sides, geometry):
-        return linear_forward(g, weight[:, 0, 0].T, bias)[0]
+        return _pixel_by_pixel(g, weight[:, 0, 0], bias)
     if _suits_winograd(g, weight.shape, sides, geometry):
         return winograd_input_gradient(g, weight, bias, size, geometry)
     if _can_flip(kernel, size, sides, geometry):
@@ -87,6 +88,16 @@ def conv2d_weight_gradient(x: Array, g: Array, size: Pair, geometry: Geometry) -
             flipped = columns_weight_gradient(g, x, size, _reverse(size, geometry))
             return np.ascontiguousarray(_flipped(flipped))
     return columns_weight_gradient(x, g, size, geometry)
+
+
+def _pixel_by_pixel(x: Array, matrix: Array, bias: Array | None) -> Array:
+    """x (N, H, W, C), matrix (C, O) -> (N, H, W, O)."""
+    rows = as_rows(x)
+    y = empty((len(rows), matrix.shape[1]), x.dtype)
+    matmul(rows, np.ascontiguousarray(matrix), y)
+    if bias is not None:
+        y += bias
+    return y.reshape(*x.shape[:3], matrix.shape[1])
 
 
 def _is_linear(kernel: Pair, sides: Pair, size: Pair, geometry: Geometry) -> bool:

@@ -28,16 +28,13 @@ from numpy.lib.stride_tricks import as_strided
 from tinygen.backend.geometry import Geometry, Pair
 from tinygen.backend.numpy_backend.aligned import empty
 from tinygen.backend.numpy_backend.array import Array
+from tinygen.backend.numpy_backend.product import SMALL, matmul
 
 TILE = 4
 """Output rows and columns of a tile."""
 
-TILES = 96
+TILES = 64
 """Tiles worked through at a time, at most: what a block needs then stays in the cache."""
-
-SMALL = 1_000_000
-"""Multiplications up to which OpenBLAS multiplies matrices where they lie. It packs larger ones
-first, and for the few rows of a block that costs up to a third of the time."""
 
 POINTS = (0.0, 1.0, -1.0, 2.0, -2.0)
 """Where the polynomials are evaluated, infinity besides; r = 2 needs one less."""
@@ -50,11 +47,11 @@ def winograd_forward(
     maps = _maps(weight.shape[1] // geometry.stride[0])
     kernels = _kernels(weight, maps, geometry)  # (a^2, s^2 C, O), s the stride
     y = empty((len(x), *size, len(weight)), x.dtype)
-    blocks = list(_blocks(len(x), size, kernels))
+    blocks = list(_blocks(len(x), size))
     one, two = _memory(2, blocks, kernels)
     for block in blocks:
         places = _inputs(x, block, maps, geometry, one, two)  # (a^2, tiles, s^2 C)
-        products = np.matmul(places, kernels, out=_in(two, (*places.shape[:2], len(weight))))
+        products = matmul(places, kernels, _in(two, (*places.shape[:2], len(weight))))
         if bias is not None:  # both points are 1 at this place, which every output holds once
             products[maps.a + 1] += bias
         _write(y, block, _both_sides(maps.A, products, two, one))
@@ -75,12 +72,11 @@ def winograd_input_gradient(
     dx = empty((len(g), *size, weight.shape[3]), g.dtype)
     if geometry.sides_before(g.shape[1:3], weight.shape[1:3]) != size:
         dx[...] = 0  # the last rows or columns were never read
-    blocks = list(_blocks(len(g), g.shape[1:3], kernels))
+    blocks = list(_blocks(len(g), g.shape[1:3]))
     one, two = _memory(2, blocks, kernels)
     for block in blocks:
         places = _gradients(g, block, maps, one, two)  # (a^2, tiles, O)
-        shape = *places.shape[:2], kernels.shape[2]
-        products = np.matmul(places, kernels, out=_in(two, shape))
+        products = matmul(places, kernels, _in(two, (*places.shape[:2], kernels.shape[2])))
         _add_up(dx, block, _both_sides(maps.B.T, products, two, one), maps, geometry, one)
     if bias is not None:
         dx += bias
@@ -99,7 +95,7 @@ def winograd_weight_gradient(x: Array, g: Array, size: Pair, geometry: Geometry)
         places = _inputs(x, block, maps, geometry, one, two)  # (a^2, tiles, s^2 C)
         grads = _gradients(g, block, maps, three, two)  # (a^2, tiles, O)
         first = block is blocks[0]
-        np.matmul(grads.transpose(0, 2, 1), places, out=sums if first else products)
+        matmul(grads.transpose(0, 2, 1), places, sums if first else products)
         if not first:
             sums += products
     taps = _both_sides(maps.G.T, sums, sums.reshape(-1), products.reshape(-1))
@@ -188,15 +184,11 @@ class Block(NamedTuple):
     shape: tuple[int, int, int]  # images, rows of tiles, columns of tiles
 
 
-def _blocks(N: int, size: Pair, kernels: Array | None = None) -> Iterator[Block]:
-    """Blocks of tiles that cover the output rows and columns of all images: as large as `TILES`
-    allows, or as products of `SMALL` size with these kernels do if those are not too few."""
+def _blocks(N: int, size: Pair) -> Iterator[Block]:
+    """Blocks of about `TILES` tiles that cover the output rows and columns of all images."""
     rows, columns = -(-size[0] // TILE), -(-size[1] // TILE)
-    most = TILES
-    if kernels is not None and SMALL // max(1, prod(kernels.shape[1:])) >= 32:
-        most = min(TILES, SMALL // prod(kernels.shape[1:]))
-    images = max(1, _even(N, most // (rows * columns)))
-    step = rows if images > 1 else _even(rows, most // columns)
+    images = max(1, _even(N, TILES // (rows * columns)))
+    step = rows if images > 1 else _even(rows, TILES // columns)
     for n in range(0, N, images):
         run = slice(n, min(n + images, N))
         for row in range(0, rows, step):
