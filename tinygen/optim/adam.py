@@ -12,8 +12,8 @@ from tinygen.optim.optimizer import Group, Optimizer
 
 
 class Adam(Optimizer):
-    """m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;
-    p -= lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps), with g += weight_decay p before."""
+    """m = b1 m + g;  v = b2 v + g^2;  p -= lr c1 m / (sqrt(c2 v) + eps), c = (1 - b) / (1 - b^t),
+    with g += weight_decay p before. (The paper's moments are (1 - b1) m and (1 - b2) v.)"""
 
     moments = ("m", "v")
     decoupled: ClassVar[bool] = False

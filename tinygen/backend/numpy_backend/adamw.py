@@ -7,9 +7,6 @@ import numpy as np
 
 from tinygen.backend.numpy_backend.array import Array
 
-BLOCK = 32768
-"""Elements of a slice: parameter, gradient, both moments and the scratch are 0.6 MB in float32."""
-
 
 def adamw_update(
     param: Array,
@@ -27,28 +24,27 @@ def adamw_update(
 ) -> None:
     """Update param, m and v in place; all are vectors of one length, `scratch` at least as long.
 
-    m <- beta1 m + (1 - beta1) g;  v <- beta2 v + (1 - beta2) g^2;  param <- (1 - lr weight_decay)
-    param
-    - lr/(1 - beta1^t) m / (sqrt(v)/sqrt(1 - beta2^t) + eps),  with t = `step`, which starts at 1.
+    m <- beta1 m + g;  v <- beta2 v + g^2;  param <- (1 - lr weight_decay) param
+    - lr c1 m / (sqrt(c2 v) + eps),  with c = (1 - beta)/(1 - beta^t) and t = `step`, from 1 on.
 
-    The bias corrections are scalars: both are moved out of the quotient, so that they cost no pass.
+    The moments are sums, not means: c1 and c2 are scalars that make them the bias-corrected means
+    of the paper, and are moved out of the quotient, so that they cost no pass over the memory.
     """
     t = scratch[: param.size]
-    correction2 = sqrt(1.0 - beta2**step)
+    scale1 = (1.0 - beta1) / (1.0 - beta1**step)
+    scale2 = sqrt((1.0 - beta2) / (1.0 - beta2**step))
 
-    np.subtract(grad, m, out=t)
-    t *= 1.0 - beta1
-    m += t
+    m *= beta1
+    m += grad
 
     np.multiply(grad, grad, out=t)
-    t *= 1.0 - beta2
     v *= beta2
     v += t
 
     np.sqrt(v, out=t)
-    t += eps * correction2
+    t += eps / scale2
     np.divide(m, t, out=t)
-    t *= lr * correction2 / (1.0 - beta1**step)
+    t *= lr * scale1 / scale2
     if weight_decay:
         param *= 1.0 - lr * weight_decay
     param -= t

@@ -1,6 +1,8 @@
 """Variational auto-encoders and their discrete relatives."""
 
 from tinygen.models.vae.evidence import LogLikelihood, anomaly_score, log_likelihood
+from tinygen.models.vae.fsq import FSQ
+from tinygen.models.vae.latent import interpolate, latent_walk
 from tinygen.models.vae.likelihoods import (
     Bernoulli,
     Categorical,
@@ -9,17 +11,26 @@ from tinygen.models.vae.likelihoods import (
     Likelihood,
 )
 from tinygen.models.vae.vae import VAE, VAEConfig, kl_warmup
+from tinygen.models.vae.vqvae import VQVAE, Quantised, VectorQuantizer, VQVAEConfig, usage
 
 __all__ = [
+    "FSQ",
     "VAE",
+    "VQVAE",
     "Bernoulli",
     "Categorical",
     "DiscretisedLogistic",
     "Gaussian",
     "Likelihood",
     "LogLikelihood",
+    "Quantised",
     "VAEConfig",
+    "VQVAEConfig",
+    "VectorQuantizer",
     "anomaly_score",
+    "interpolate",
     "kl_warmup",
+    "latent_walk",
     "log_likelihood",
+    "usage",
 ]

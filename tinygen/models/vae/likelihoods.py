@@ -18,8 +18,6 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
-import numpy as np
-
 from tinygen import nn, ops
 from tinygen.backend import Array
 from tinygen.errors import DtypeError, OutOfRangeError, UsageError
@@ -101,11 +99,11 @@ class Gaussian(Likelihood):
         if not known:
             raise UsageError(f'sigma is {sigma!r}; it is positive, "shared" or "decoded".')
         self.per_dimension = 2 if sigma == "decoded" else 1
-        self.log_sigma: Tensor | None = None
+        self.log_sigma: Tensor | float | None = None
         if sigma == "shared":
             self.log_sigma = nn.Parameter(nn.init.zeros(()))
         elif not isinstance(sigma, str):
-            self.log_sigma = nn.Buffer(nn.init.zeros(()) + np.float32(math.log(sigma)))
+            self.log_sigma = math.log(sigma)
 
     def prepare(self, x: Value, dtype: Any) -> tuple[Any, Any]:
         x = _floats(x, dtype)
@@ -113,7 +111,7 @@ class Gaussian(Likelihood):
 
     def log_prob(self, x: Value, params: Value, *, reduction: str = "sum") -> Any:
         mu, log_sigma = self._mu_log_sigma(params)
-        z = (x - mu) * ops.exp(-log_sigma)
+        z = (x - mu) * _exp(-log_sigma)
         return _reduced(-0.5 * z * z - log_sigma - 0.5 * math.log(2 * math.pi), reduction)
 
     def mean(self, params: Value) -> Any:
@@ -123,7 +121,7 @@ class Gaussian(Likelihood):
         mu, log_sigma = (_raw(value) for value in self._mu_log_sigma(params))
         if noise is None:
             noise = _given(rng).normal(mu.shape, mu.dtype)
-        return mu + ops.exp(log_sigma) * _raw(noise)
+        return mu + _exp(log_sigma) * _raw(noise)
 
     def _mu_log_sigma(self, params: Value) -> tuple[Any, Any]:
         if self.log_sigma is not None:
@@ -233,6 +231,10 @@ def _reduced(log_probs: Value, reduction: str) -> Any:
         return log_probs
     reduce = ops.sum if reduction == "sum" else ops.mean
     return reduce(log_probs, axis=-1)
+
+
+def _exp(x: Value) -> Any:
+    return math.exp(x) if isinstance(x, float) else ops.exp(x)
 
 
 def _floats(x: Value, dtype: Any) -> Any:

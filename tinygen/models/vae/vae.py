@@ -40,15 +40,18 @@ from tinygen.tensor import Tensor
 class VAEConfig:
     """The sizes of a VAE, and what its data are.
 
-    `data_shape` is (D,) or (H, W, C). `hidden` are the widths of the encoder's layers, and in
-    reverse order of the decoder's; without any, both are linear. `levels` is for "categorical" and
-    "logistic" data, `sigma` for "gaussian" ones (see `likelihoods.py`). With `classes`, encoder and
-    decoder are told the label of each example (Sohn et al. 2015).
+    `data_shape` is (D,) or (H, W, C). `channels` are those of the encoder's convolutions, each of
+    which halves the sides of an image, and `hidden` the widths of the layers after them; the
+    decoder has both in reverse order. Without any, encoder and decoder are linear. `activation` is
+    "relu", "gelu", "gelu_tanh", "silu" or "tanh". `levels` is for "categorical" and "logistic"
+    data, `sigma` for "gaussian" ones (see `likelihoods.py`). With `classes`, encoder and decoder
+    are told the label of each example (Sohn et al. 2015).
     """
 
     data_shape: tuple[int, ...]
     latent: int
     hidden: tuple[int, ...] = (512,)
+    channels: tuple[int, ...] = ()
     activation: str = "relu"
     likelihood: str = "bernoulli"
     levels: int = 256
@@ -57,7 +60,7 @@ class VAEConfig:
 
     def __post_init__(self) -> None:
         sizes = {"latent": self.latent, "classes": 1 if self.classes is None else self.classes}
-        for name in ("data_shape", "hidden"):
+        for name in ("data_shape", "hidden", "channels"):
             sizes |= {f"{name}[{i}]": size for i, size in enumerate(getattr(self, name))}
         for name, size in sizes.items():
             if size < 1:
@@ -68,6 +71,21 @@ class VAEConfig:
             raise UsageError(
                 f"there is no likelihood {self.likelihood!r}; use one of {', '.join(LIKELIHOODS)}."
             )
+        if self.activation not in ACTIVATIONS:
+            raise UsageError(
+                f"there is no activation {self.activation!r}; use one of {', '.join(ACTIVATIONS)}."
+            )
+        if self.channels and (len(self.data_shape) != 3 or 0 in self.grids[-1]):
+            raise UsageError(
+                f"{len(self.channels)} convolutions halve the sides of images (H, W, C), and "
+                f"data_shape is {self.data_shape}; give images that are large enough, or fewer."
+            )
+
+    @property
+    def grids(self) -> list[tuple[int, int]]:
+        """(H, W) of an image, and after each convolution."""
+        height, width = self.data_shape[:2]
+        return [(height >> i, width >> i) for i in range(len(self.channels) + 1)]
 
     @property
     def dimensions(self) -> int:
@@ -83,6 +101,15 @@ LIKELIHOODS: dict[str, Any] = {
 }
 
 
+ACTIVATIONS: dict[str, Any] = {
+    "relu": nn.ReLU,
+    "gelu": nn.GELU,
+    "gelu_tanh": lambda: nn.GELU("tanh"),
+    "silu": nn.SiLU,
+    "tanh": nn.Tanh,
+}
+
+
 # ---- networks ------------------------------------------------------------------------------------
 
 
@@ -92,7 +119,7 @@ def mlp(widths: tuple[int, ...], activation: str, rng: Generator) -> nn.Sequenti
     for width, following in pairwise(widths):
         if activation == "tanh":
             layers += [nn.Linear(width, following, rng=rng), nn.Tanh()]
-        else:
+        else:  # in one node
             layers.append(nn.Linear(width, following, activation=activation, rng=rng))
     return nn.Sequential(*layers)
 
@@ -101,24 +128,66 @@ class Encoder(nn.Module):
     """x (N, D), label (N, classes) -> mu and logvar side by side (N, 2 latent)."""
 
     def __init__(self, config: VAEConfig, *, rng: Generator) -> None:
-        widths = (config.dimensions + (config.classes or 0), *config.hidden)
+        self.config = config
+        stages: list[nn.Module] = []
+        features = config.dimensions
+        for width, following in pairwise((config.data_shape[-1], *config.channels)):
+            convolution = nn.Conv2d(width, following, 4, stride=2, padding=1, rng=rng)
+            stages += [convolution, ACTIVATIONS[config.activation]()]
+            features = following * math.prod(config.grids[-1])
+        self.convolutions = nn.Sequential(*stages)
+        widths = (features + (config.classes or 0), *config.hidden)
         self.body = mlp(widths, config.activation, rng)
         self.out = nn.Linear(widths[-1], 2 * config.latent, rng=rng)
 
     def forward(self, x: Value, label: Value = None) -> Any:
+        if self.config.channels:
+            images = ops.reshape(x, (len(x), *self.config.data_shape))  # (N, H, W, C)
+            x = ops.reshape(self.convolutions(images), (len(x), -1))  # (N, features)
         return self.out(self.body(_with(label, x)))
 
 
 class Decoder(nn.Module):
     """z (..., N, latent), label (N, classes) -> the parameters of p(x | z) (..., N, D P)."""
 
+    out: Any
+
     def __init__(self, config: VAEConfig, per_dimension: int, *, rng: Generator) -> None:
+        self.config = config
         widths = (config.latent + (config.classes or 0), *reversed(config.hidden))
         self.body = mlp(widths, config.activation, rng)
-        self.out = nn.Linear(widths[-1], config.dimensions * per_dimension, rng=rng)
+        if not config.channels:
+            self.out = nn.Linear(widths[-1], config.dimensions * per_dimension, rng=rng)
+            return
+        features = config.channels[-1] * math.prod(config.grids[-1])
+        self.grow = mlp((widths[-1], features), config.activation, rng)
+        outputs = config.data_shape[-1] * per_dimension
+        stages: list[nn.Module] = []
+        channels = (outputs, *config.channels)
+        for i in reversed(range(len(config.channels))):  # from grid i + 1 to grid i, twice as large
+            odd = (config.grids[i][0] % 2, config.grids[i][1] % 2)
+            stages.append(
+                nn.ConvTranspose2d(
+                    channels[i + 1],
+                    channels[i],
+                    4,
+                    stride=2,
+                    padding=1,
+                    output_padding=odd,
+                    rng=rng,
+                )
+            )
+            stages.append(ACTIVATIONS[config.activation]())
+        self.convolutions = nn.Sequential(*stages[:-2])
+        self.out = stages[-2]
 
     def forward(self, z: Value, label: Value = None) -> Any:
-        return self.out(self.body(_with(label, z)))
+        h = self.body(_with(label, z))
+        if not self.config.channels:
+            return self.out(h)
+        shape = (-1, *self.config.grids[-1], self.config.channels[-1])
+        images = self.out(self.convolutions(ops.reshape(self.grow(h), shape)))  # (N', H, W, C P)
+        return ops.reshape(images, (*z.shape[:-1], -1))
 
 
 def _with(label: Value, x: Value) -> Any:

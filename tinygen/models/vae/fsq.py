@@ -1,0 +1,76 @@
+"""Finite scalar quantisation (Mentzer et al. 2023, "Finite scalar quantization: VQ-VAE made
+simple").
+
+    z (..., d) ──▶ tanh ──▶ each component to the nearest of its L_i levels, evenly over [-1, 1]
+
+There is no codebook to learn: the codes are the points of a grid, numbered as digits are,
+index = sum of digit_i L_1 ... L_{i-1}, and every one is in reach. (The paper moves an even number
+of levels by half a step, so that 0 is one of them; here the grid is symmetric.)
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tinygen import nn, ops
+from tinygen.backend import Array
+from tinygen.errors import OutOfRangeError, ShapeError, UsageError
+from tinygen.function import Value
+from tinygen.models.vae.vqvae import Quantised, raw, straight_through
+
+
+class FSQ(nn.Module):
+    """z (..., d) -> codes (..., d) and indices (...), with d = len(levels); `(8, 5, 5, 5)` makes
+    1,000 codes."""
+
+    def __init__(self, levels: tuple[int, ...]) -> None:
+        if not levels or min(levels) < 2:
+            raise UsageError(
+                f"levels are {levels}; give one number of 2 or more for each component."
+            )
+        self.levels = tuple(levels)
+        self.codes = math.prod(levels)
+        self.width = len(levels)
+
+    def forward(self, z: Value, *, rng: Any = None) -> Quantised:
+        """Rounded going forward, the identity going back (section 3.1); it adds nothing to the
+        loss."""
+        if z.shape[-1:] != (self.width,):
+            raise ShapeError(
+                f"FSQ: z has shape {z.shape}; its last axis is {self.width} components."
+            )
+        bounded = ops.tanh(z)
+        digits = self._digits(raw(bounded))
+        codes = straight_through(bounded, self._codes(digits, bounded.dtype))
+        return Quantised(codes, self._index(digits), None)
+
+    def lookup(self, indices: Value) -> Array:
+        """The codes (..., d), float32, of indices (...)."""
+        indices = raw(indices)
+        if indices.size and not (indices.min() >= 0 and indices.max() < self.codes):
+            raise OutOfRangeError(f"there are {self.codes} codes, 0 ... {self.codes - 1}.")
+        digits = indices[..., None] // self._basis() % np.asarray(self.levels)
+        return self._codes(digits, np.dtype("float32"))
+
+    def index(self, codes: Value) -> Array:
+        """The indices (...) of codes (..., d)."""
+        return self._index(self._digits(raw(codes)))
+
+    def _basis(self) -> Array:
+        return np.cumprod((1, *self.levels[:-1]))
+
+    def _digits(self, bounded: Array) -> Array:
+        """[-1, 1] -> 0 ... L - 1, integers."""
+        return np.rint((bounded + 1) * ((np.asarray(self.levels) - 1) / 2)).astype(np.int64)
+
+    def _codes(self, digits: Array, dtype: Any) -> Array:
+        return (digits * (2 / (np.asarray(self.levels) - 1)) - 1).astype(dtype)
+
+    def _index(self, digits: Array) -> Array:
+        return (digits * self._basis()).sum(axis=-1)
+
+    def settings(self) -> str:
+        return f"{' x '.join(map(str, self.levels))} = {self.codes} codes"
