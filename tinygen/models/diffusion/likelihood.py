@@ -53,8 +53,8 @@ def log_likelihood(
     """log p(x) in nats for each example of x (N, ...), which is taken as data at `sigma_min`.
 
     The density at sigma_max is taken as N(data_mean, (sigma_max^2 + data_std^2) I), where data_mean
-    is a number or an example. Left at 0 it costs about |mean| z / sigma_max nats at a latent that is
-    z sigma_max long: give the data's mean, or a larger sigma_max.
+    is a number or an example. Left at 0 it costs about |mean| z / sigma_max nats at a latent of
+    length z sigma_max: give the data's mean, or a larger sigma_max.
 
     The divergence is exact by default and costs d backward passes; with `noise` (K, N, ...), of
     mean 0 and variance 1 each, it is Hutchinson's unbiased estimate from those K directions
