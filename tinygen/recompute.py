@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from tinygen import random
@@ -25,12 +27,34 @@ from tinygen.function import (
 from tinygen.tensor import Tensor
 
 
+class _Replays(threading.local):
+    depth = 0
+
+
+_replays = _Replays()
+
+
+def is_replaying() -> bool:
+    """Whether `checkpoint` is computing a pass again, whose side effects took place already."""
+    return _replays.depth > 0
+
+
+@contextmanager
+def _replaying() -> Iterator[None]:
+    _replays.depth += 1
+    try:
+        yield
+    finally:
+        _replays.depth -= 1
+
+
 def checkpoint(fn: Callable[..., Any], *args: Any) -> Any:
     """`fn(*args)`, keeping only the inputs: activations are computed again in the backward pass.
 
     Costs one more forward of `fn` and saves its activations (Chen et al. 2016, "Training deep nets
     with sublinear memory cost"). Random draws made by `fn` are replayed, so dropout masks agree.
-    Tensors that `fn` captures (weights) get their gradients as usual. `fn` must be pure otherwise.
+    Tensors that `fn` captures (weights) get their gradients as usual. `fn` must be pure otherwise:
+    what has to happen only once asks `is_replaying`.
     """
     if not is_recording():
         return fn(*args)
@@ -90,7 +114,7 @@ class Recompute(Function):
     def _again(self, inputs: list[Any], grads: Sequence[Value], create_graph: bool) -> Any:
         assert self.edges is not None
         floor = next(serial_numbers)
-        with random.replay(self.draws), enable_grad():
+        with random.replay(self.draws), enable_grad(), _replaying():
             results = self.fn(*inputs)
         tensors = (results,) if isinstance(results, Tensor) else _tensors(results)
         roots = [(edge_of(y), g) for y, g in zip(tensors, grads, strict=True) if y.requires_grad]

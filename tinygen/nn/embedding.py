@@ -20,8 +20,9 @@ class Embedding(Module):
         require_sizes("Embedding", n=n, width=width)
         self.weight = Parameter(init.normal((n, width), rng=rng))
 
-    def forward(self, ids: Value) -> Any:
-        return ops.embedding(ids, self.weight)
+    def forward(self, ids: Value, weight: Value = None) -> Any:
+        """With `weight` in place of the layer's own, if it is given."""
+        return ops.embedding(ids, self.weight if weight is None else weight)
 
     def settings(self) -> str:
         n, width = self.weight.shape

@@ -40,8 +40,10 @@ class Linear(Module):
         )
         self.activation = activation
 
-    def forward(self, x: Value) -> Any:
-        return ops.linear(x, self.weight, self.bias, self.activation)
+    def forward(self, x: Value, weight: Value = None) -> Any:
+        """With `weight` in place of the layer's own, if it is given."""
+        weight = self.weight if weight is None else weight
+        return ops.linear(x, weight, self.bias, self.activation)
 
     def settings(self) -> str:
         out_features, in_features = self.weight.shape

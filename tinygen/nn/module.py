@@ -29,6 +29,7 @@ from tinygen.errors import CheckpointError, DtypeError
 from tinygen.function import no_grad
 from tinygen.nn.parameter import Buffer, Parameter
 from tinygen.random import Generator
+from tinygen.recompute import is_replaying
 from tinygen.tensor import Tensor
 
 Part: TypeAlias = "Module | Parameter | Buffer | Generator"
@@ -168,6 +169,20 @@ class Module:
             tensor.grad = None
             tensor.version += 1
         return self
+
+    def zeroed(self) -> Self:
+        """Sets every parameter here and below to 0. A residual branch whose last layer is zeroed
+        starts as nothing, and the network as its skips."""
+        for parameter in self.parameters():
+            parameter.data[...] = 0
+            parameter.version += 1
+        return self
+
+    @property
+    def buffers_move(self) -> bool:
+        """Whether a forward pass of this module updates its buffers: in training, not inside
+        `tg.freeze`, and not when `tg.checkpoint` computes a pass for the second time."""
+        return self.training and not self.frozen and not is_replaying()
 
     # ---- state
 

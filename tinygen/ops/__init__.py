@@ -28,6 +28,9 @@ from tinygen.ops.attention import (
     attention,
     packed_attention,
 )
+from tinygen.ops.batch_norm import (
+    batch_norm,
+)
 from tinygen.ops.casting import (
     astype,
     copy,
@@ -46,6 +49,11 @@ from tinygen.ops.comparison import (
     logical_or,
     logical_xor,
     not_equal,
+)
+from tinygen.ops.convolution import (
+    conv1d,
+    conv2d,
+    conv_transpose2d,
 )
 from tinygen.ops.creation import (
     arange,
@@ -80,6 +88,10 @@ from tinygen.ops.extremes import (
     max,
     min,
 )
+from tinygen.ops.group_norm import (
+    group_norm,
+    instance_norm,
+)
 from tinygen.ops.indexing import (
     getitem,
     scatter_add,
@@ -108,6 +120,14 @@ from tinygen.ops.norm import (
     layer_norm,
     rms_norm,
 )
+from tinygen.ops.pixel_shuffle import (
+    pixel_shuffle,
+    pixel_unshuffle,
+)
+from tinygen.ops.pooling import (
+    avg_pool2d,
+    max_pool2d,
+)
 from tinygen.ops.power import (
     power,
     rsqrt,
@@ -128,6 +148,9 @@ from tinygen.ops.reduction import (
 from tinygen.ops.repetition import (
     repeat,
     tile,
+)
+from tinygen.ops.resize import (
+    resize,
 )
 from tinygen.ops.rope import (
     rope,
@@ -191,12 +214,17 @@ __all__ = [
     "argsort",
     "astype",
     "attention",
+    "avg_pool2d",
+    "batch_norm",
     "bce_with_logits",
     "broadcast_to",
     "categorical_kl",
     "ceil",
     "clip",
     "concat",
+    "conv1d",
+    "conv2d",
+    "conv_transpose2d",
     "copy",
     "cos",
     "cross_entropy",
@@ -222,7 +250,9 @@ __all__ = [
     "getitem",
     "greater",
     "greater_equal",
+    "group_norm",
     "huber_loss",
+    "instance_norm",
     "isfinite",
     "isinf",
     "isnan",
@@ -245,6 +275,7 @@ __all__ = [
     "matmul",
     "matrix_transpose",
     "max",
+    "max_pool2d",
     "maximum",
     "mean",
     "min",
@@ -261,11 +292,14 @@ __all__ = [
     "packed_attention",
     "pad",
     "permute_dims",
+    "pixel_shuffle",
+    "pixel_unshuffle",
     "power",
     "prod",
     "relu",
     "repeat",
     "reshape",
+    "resize",
     "rms_norm",
     "roll",
     "rope",

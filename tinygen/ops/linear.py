@@ -24,7 +24,7 @@ class Linear(FusedFunction):
         y = ops.matmul(x, ops.matrix_transpose(weight))  # (..., K) @ (K, N)
         if bias is not None:
             y = y + bias
-        return y if activation is None else _activated(y, activation)
+        return y if activation is None else activated(y, activation)
 
     def forward(self, x: Array, weight: Array, bias: Array, *, activation: str | None) -> Array:
         y, slope = self.backend.linear_forward(
@@ -67,7 +67,7 @@ def linear(x: Value, weight: Value, bias: Value = None, activation: str | None =
     return Linear.apply(x, weight, bias, activation=activation)
 
 
-def _activated(y: Value, activation: str) -> Value:
+def activated(y: Value, activation: str) -> Value:
     if activation == "gelu_tanh":
         return ops.gelu(y, approximate="tanh")
     return {"relu": ops.relu, "gelu": ops.gelu, "silu": ops.silu}[activation](y)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from mixture import Mixture, last
 
 import tinygen as tg
-from tinygen.errors import ShapeError, UsageError
-from tinygen.models.diffusion import drop_classes, guide, karras_sigmas, sample_heun
+from tinygen.errors import UsageError
+from tinygen.models.diffusion import guide, karras_sigmas, sample_heun
 
 X = tg.random.Generator(0).normal((4, 2), "float64")
 Y = np.array([0, 1, 1, 0])
@@ -97,30 +97,11 @@ def test_samples_of_the_guided_model(scale):
         assert std <= 0.48  # and less varied
 
 
-@given(st.integers(0, 50), st.floats(0, 1))
-def test_classes_are_dropped_where_the_number_is_below_the_probability(n, probability):
-    y = np.arange(n) % 3
-    uniform = tg.random.Generator(n).uniform((n,), dtype="float64")
-    found = drop_classes(y, probability, null=3, uniform=uniform)
-    assert np.array_equal(found, np.where(uniform < probability, 3, y))
-    assert found.dtype == y.dtype
-    assert np.array_equal(y, np.arange(n) % 3)
-
-
-def test_dropping_at_the_stated_rate():
-    y, n = np.zeros(20_000, np.int64), 20_000
-    dropped = (drop_classes(y, 0.15, null=9, rng=tg.random.Generator(0)) == 9).mean()
-    assert abs(dropped - 0.15) <= 5 * math.sqrt(0.15 * 0.85 / n)
-
-
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
         (lambda: guide(conditional, Y, math.nan), UsageError, "scale is nan"),
         (lambda: guide(conditional, Y, 2.0, interval=(2, 1)), UsageError, "leaves none"),
-        (lambda: drop_classes(Y, 1.5, null=2), UsageError, "1.5"),
-        (lambda: drop_classes(Y, 0.5, null=2), UsageError, "rng"),
-        (lambda: drop_classes(Y, 0.5, null=2, uniform=np.zeros(2)), ShapeError, r"\(2,\)"),
     ],
 )
 def test_bad_input_is_explained(call, error, message):

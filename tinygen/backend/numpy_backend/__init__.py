@@ -22,6 +22,12 @@ from tinygen.backend.numpy_backend.adamw import adamw_update
 from tinygen.backend.numpy_backend.aligned import empty
 from tinygen.backend.numpy_backend.allocator import tune_allocator
 from tinygen.backend.numpy_backend.attention import attention_backward, attention_forward
+from tinygen.backend.numpy_backend.batch_norm import batch_norm_backward, batch_norm_forward
+from tinygen.backend.numpy_backend.convolution import (
+    conv2d_forward,
+    conv2d_input_gradient,
+    conv2d_weight_gradient,
+)
 from tinygen.backend.numpy_backend.cross_entropy import (
     cross_entropy_backward,
     cross_entropy_forward,
@@ -29,6 +35,7 @@ from tinygen.backend.numpy_backend.cross_entropy import (
     soft_cross_entropy_forward,
 )
 from tinygen.backend.numpy_backend.embedding import embedding_backward, scatter_add
+from tinygen.backend.numpy_backend.group_norm import group_norm_backward, group_norm_forward
 from tinygen.backend.numpy_backend.linear import linear_backward, linear_forward
 from tinygen.backend.numpy_backend.norm import (
     layer_norm_backward,
@@ -36,6 +43,13 @@ from tinygen.backend.numpy_backend.norm import (
     rms_norm_backward,
     rms_norm_forward,
 )
+from tinygen.backend.numpy_backend.pooling import (
+    avg_pool,
+    avg_pool_adjoint,
+    max_pool_backward,
+    max_pool_forward,
+)
+from tinygen.backend.numpy_backend.resize import resize, resize_adjoint
 from tinygen.backend.numpy_backend.softmax import (
     log_softmax,
     log_softmax_backward,
@@ -85,6 +99,18 @@ class NumpyBackend:
     rms_norm_forward = staticmethod(rms_norm_forward)
     rms_norm_backward = staticmethod(rms_norm_backward)
 
+    batch_norm_forward = staticmethod(batch_norm_forward)
+    batch_norm_backward = staticmethod(batch_norm_backward)
+    group_norm_forward = staticmethod(group_norm_forward)
+    group_norm_backward = staticmethod(group_norm_backward)
+
+    max_pool_forward = staticmethod(max_pool_forward)
+    max_pool_backward = staticmethod(max_pool_backward)
+    avg_pool = staticmethod(avg_pool)
+    avg_pool_adjoint = staticmethod(avg_pool_adjoint)
+    resize = staticmethod(resize)
+    resize_adjoint = staticmethod(resize_adjoint)
+
     softmax = staticmethod(softmax)
     softmax_backward = staticmethod(softmax_backward)
     log_softmax = staticmethod(log_softmax)
@@ -98,6 +124,10 @@ class NumpyBackend:
 
     attention_forward = staticmethod(attention_forward)
     attention_backward = staticmethod(attention_backward)
+
+    conv2d_forward = staticmethod(conv2d_forward)
+    conv2d_input_gradient = staticmethod(conv2d_input_gradient)
+    conv2d_weight_gradient = staticmethod(conv2d_weight_gradient)
 
     embedding_backward = staticmethod(embedding_backward)
     scatter_add = staticmethod(scatter_add)

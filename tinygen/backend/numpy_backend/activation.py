@@ -95,8 +95,6 @@ def activation_forward(
     `name` is "relu", "silu", "gelu" or "gelu_tanh". h goes to `out`, over u if `overwrite`, else to
     a fresh array.
     """
-    kernel, limits = _KERNELS[name]
-    limit = limits[u.dtype == np.float64]
     if overwrite:
         out = u
     h = out if out is not None and out.flags.c_contiguous else empty(u.shape, u.dtype)
@@ -104,21 +102,40 @@ def activation_forward(
 
     source, target = u.reshape(-1), h.reshape(-1)
     slope = None if dh is None else dh.reshape(-1)
-    scratch = [empty((min(BLOCK, source.size),), u.dtype) for _ in range(3)]
-    with np.errstate(over="raise", invalid="raise", under="ignore"):
-        for start in range(0, source.size, BLOCK):
-            x = source[start : start + BLOCK]
-            y, s, t = (a[: x.size] for a in scratch)
-            d = None if slope is None else slope[start : start + BLOCK]
-            try:
-                kernel(x, y, d, s, t)
-            except FloatingPointError:
-                _with_limits(kernel, limit, x, y, d, s, t)
-            target[start : start + BLOCK] = y
+    apply = activation_of_blocks(name, u.dtype, min(BLOCK, source.size))
+    result = empty((min(BLOCK, source.size),), u.dtype) if h is u else None
+    for start in range(0, source.size, BLOCK):
+        x, y = (a[start : start + BLOCK] for a in (source, target))
+        d = None if slope is None else slope[start : start + BLOCK]
+        if result is None:
+            apply(x, y, d)
+        else:  # a kernel must not overwrite what it reads
+            apply(x, result[: x.size], d)
+            y[...] = result[: x.size]
     if out is not None and out is not h:
         out[...] = h
         h = out
     return h, dh
+
+
+def activation_of_blocks(
+    name: str, dtype: np.dtype[np.generic], block: int
+) -> Callable[[Array, Array, Array | None], None]:
+    """apply(x, y, d), which writes act(x) into y and, unless d is None, its derivative into d:
+    contiguous vectors of up to `block` elements, none of which overlaps another."""
+    kernel, limits = _KERNELS[name]
+    limit = limits[dtype == np.float64]
+    scratch = empty((2, block), dtype)
+
+    def apply(x: Array, y: Array, d: Array | None) -> None:
+        s, t = scratch[0, : x.size], scratch[1, : x.size]
+        with np.errstate(over="raise", invalid="raise", under="ignore"):
+            try:
+                kernel(x, y, d, s, t)
+            except FloatingPointError:
+                _with_limits(kernel, limit, x, y, d, s, t)
+
+    return apply
 
 
 def gelu_forward(
@@ -151,11 +168,12 @@ def _relu(x: Array, y: Array, d: Array | None, s: Array, t: Array) -> None:
 
 
 def _silu(x: Array, y: Array, d: Array | None, s: Array, t: Array) -> None:
-    np.negative(x, out=t)
-    _sigmoid(t, s)
+    np.exp(x, out=s)
+    np.add(s, 1.0, out=t)
+    np.reciprocal(t, out=t)  # 1 - sigmoid
+    s *= t  # sigmoid
     np.multiply(x, s, out=y)
     if d is not None:
-        t *= s  # 1 - s
         np.multiply(y, t, out=d)
         d += s
 

@@ -99,6 +99,8 @@ FAMILIES = (
     "linalg",
     "fused",
     "losses",
+    "convolution",
+    "images",
 )
 
 

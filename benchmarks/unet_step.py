@@ -1,0 +1,51 @@
+"""One training step of a diffusion U-Net: tinygen against PyTorch eager, CPU time of one thread.
+
+    python benchmarks/unet_step.py [--rounds 9] [--seconds 2.0] [--json FILE]
+
+The architecture and the conditions are those of `unet_step_candidates.py`; time is the median over
+interleaved blocks. PyTorch runs in its default layout, (N, C, H, W).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+from interleaved import compare  # noqa: E402  # a script beside this one
+
+CANDIDATES = str(HERE / "unet_step_candidates.py")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+
+    builders = {"tinygen": "tinygen_step", "PyTorch": "torch_step"}
+    candidates = {name: f"{CANDIDATES}:{builder}" for name, builder in builders.items()}
+    times = compare(candidates, options.rounds, options.seconds)
+    ours = times["tinygen"]["first_losses"]
+    print("candidate       median ms (quartiles)      ratio  losses of the first steps")
+    for name, t in times.items():
+        losses = t["first_losses"]
+        off = max(abs(a - b) for a, b in zip(ours, losses, strict=True))
+        if not off < 1e-4:
+            raise SystemExit(f"{name} computes something else: losses {losses}, ours {ours}")
+        print(
+            f"{name:14}  {t['median_ms']:7.1f} ({t['low_ms']:.1f} - {t['high_ms']:.1f})".ljust(44),
+            f"{t['median_ms'] / times['PyTorch']['median_ms']:5.2f} ",
+            " ".join(f"{loss:.5f}" for loss in losses),
+        )
+    if options.json:
+        options.json.write_text(json.dumps(times, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
