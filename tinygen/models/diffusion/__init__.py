@@ -8,9 +8,9 @@
 
 One idea, in three parts that fit together freely:
 
-    a network        network(x, t, y) -> prediction          mlp, unet, dit
-    a model          loss(x0), denoise(x, sigma) -> x0       ddpm, edm, flow
-    a sampler        denoise, noise -> steps                 sampling/
+    a network        network(x, t, y) -> prediction          MLPDenoiser, UNet, DiT
+    a model          loss(x0), denoise(x, sigma) -> x0       DDPM, EDM, Flow
+    a sampler        denoise, noise -> steps                 sample_euler, ...
 
 `schedule` says how much noise there is when, `prediction` what the network predicts of it,
 `guidance` and `editing` wrap denoisers, `likelihood` measures them, and `masked` does for text what
@@ -22,8 +22,14 @@ from tinygen.models.diffusion.dit import DiT, DiTConfig
 from tinygen.models.diffusion.editing import keep_known, sample_repaint, start_from
 from tinygen.models.diffusion.edm import EDM
 from tinygen.models.diffusion.flow import Flow, flow_times
-from tinygen.models.diffusion.guidance import drop_classes, guide
+from tinygen.models.diffusion.guidance import guide
 from tinygen.models.diffusion.likelihood import Likelihood, bits_per_dimension, log_likelihood
+from tinygen.models.diffusion.masked import (
+    MaskedConfig,
+    MaskedDiffusion,
+    MaskedStep,
+    MaskedTransformer,
+)
 from tinygen.models.diffusion.mlp import MLPConfig, MLPDenoiser
 from tinygen.models.diffusion.prediction import Prediction
 from tinygen.models.diffusion.sampling import (
@@ -49,13 +55,16 @@ __all__ = [
     "Likelihood",
     "MLPConfig",
     "MLPDenoiser",
+    "MaskedConfig",
+    "MaskedDiffusion",
+    "MaskedStep",
+    "MaskedTransformer",
     "Prediction",
     "Schedule",
     "Step",
     "UNet",
     "UNetConfig",
     "bits_per_dimension",
-    "drop_classes",
     "flow_times",
     "guide",
     "karras_sigmas",

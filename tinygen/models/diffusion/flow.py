@@ -110,9 +110,10 @@ class Flow(nn.Module):
 
 
 def flow_times(n: int, *, shift: float = 1.0) -> list[float]:
-    """n + 1 times from 1 to 0, evenly spaced and then shifted to t s / (1 + (s - 1) t): a shift
-    above 1 spends more steps near the noise, as large images need (Esser et al. 2024, eq. 23)."""
+    """n + 1 times from 1 to 0, evenly spaced and then shifted to s t / (1 + (s - 1) t), which
+    multiplies t / (1 - t) by s: a shift above 1 spends more steps near the noise, as large images
+    need (Esser et al. 2024, eq. 23)."""
     if n < 1 or not 0 < shift < math.inf:
         raise UsageError(f"flow_times: n is {n} and shift {shift}; n is 1 or more, shift positive.")
     even = (i / n for i in range(n, -1, -1))
-    return [shift * t / (1 + (shift - 1) * t) for t in even]
+    return [t / (t + (1 - t) / shift) for t in even]  # exactly 1 and 0 at the ends

@@ -7,7 +7,7 @@ language models"; MD4: Shi et al. 2024, "Simplified and generalized masked diffu
 At time t each token has become the mask with probability t, by itself, and stays it. A network sees
 the rest, from both sides, and guesses what stood under the masks. With SUBS (Sahoo et al. 2024,
 section 3.2.3) it never guesses the mask itself, and what is seen is kept, so that the bound on
--log p(tokens), in continuous time, is a weighted cross-entropy (their eq. 11; MD4 eq. 5):
+-log p(tokens), in continuous time, is a weighted cross-entropy (their eq. 11):
 
     NELBO = integral over t from 0 to 1 of  E[ sum over masked i of -log p(token_i | seen) ] / t
 

@@ -1,7 +1,7 @@
 """A small network for points in the plane and flat images: (x, t, y) -> a prediction like x.
 
-    x (N, ...) ──flatten──▶ inp ──▶ depth blocks: h = h + down(silu(up(norm(h)) + cond)) ──▶ out
-    t (N,) ──sinusoids──▶ two layers ──(+)──▶ c ──▶ cond = one layer of c, in each block
+    x (N, ...) ──flatten──▶ input ──▶ depth blocks h + down(silu(up(norm(h)) + cond)) ──▶ output
+    t (N,) ──sinusoids──▶ two layers ──(+)──silu──▶ c ──▶ cond = one layer of c, in each block
     y (N,) ──embedding─────────────────┘
 
 N examples, D numbers in an example, W width. The last layer starts at 0: the untrained network
@@ -14,16 +14,12 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from tinygen import nn, ops
-from tinygen.backend import backend_of
-from tinygen.errors import DtypeError, ShapeError, UsageError
+from tinygen.errors import ShapeError, UsageError
 from tinygen.function import Value
 from tinygen.models.diffusion.levels import one_each
 from tinygen.nn.sizes import require_sizes
 from tinygen.random import Generator
-from tinygen.tensor import Tensor
 
 
 @dataclass(frozen=True)
@@ -65,14 +61,15 @@ class MLPDenoiser(nn.Module):
 
     def __init__(self, config: MLPConfig, *, rng: Generator) -> None:
         c = self.config = config
-        size = math.prod(c.data_shape)
-        self.inp = nn.Linear(size, c.width, rng=rng)
-        self.time = nn.MLP(c.width, c.width, activation="silu", rng=rng)
-        self.label = None if c.classes is None else nn.Embedding(c.classes + 1, c.width, rng=rng)
+        self.size = size = math.prod(c.data_shape)
+        self.input = nn.Linear(size, c.width, rng=rng)
+        self.time = nn.TimestepEmbedding(c.width, c.width, rng=rng)
+        self.label: nn.ClassEmbedding | None = None
+        if c.classes is not None:
+            self.label = nn.ClassEmbedding(c.classes, c.width, rng=rng)
         self.blocks = [Block(c.width, rng=rng) for _ in range(c.depth)]
         self.norm = nn.LayerNorm(c.width)
-        self.out = nn.Linear(c.width, size, rng=rng)
-        self.out.weight.data[...] = 0
+        self.output = nn.Linear(c.width, size, rng=rng).zeroed()
 
     def forward(self, x: Value, t: Value, y: Value = None) -> Any:
         """x (N, *data_shape), t a number or (N,), of the order of 0 ... 1000, y (N,) integers or
@@ -81,30 +78,16 @@ class MLPDenoiser(nn.Module):
             raise ShapeError(
                 f"x has shape {x.shape}, and this network takes (N, *{self.config.data_shape})."
             )
-        h = self.inp(ops.reshape(x, (len(x), -1)))  # (N, ...) -> (N, D) -> (N, W)
-        c = ops.silu(self._condition(one_each(t, x), y))  # (N, W)
+        h = self.input(ops.reshape(x, (len(x), self.size)))  # (N, ...) -> (N, D) -> (N, W)
+        c = self._condition(one_each(t, x), y)  # (N, W)
         for block in self.blocks:
             h = block(h, c)
-        return ops.reshape(self.out(self.norm(h)), x.shape)  # (N, W) -> (N, D) -> (N, ...)
+        return ops.reshape(self.output(self.norm(h)), x.shape)  # (N, W) -> (N, D) -> (N, ...)
 
     def _condition(self, t: Value, y: Value) -> Any:
-        condition = self.time(sinusoids(t, self.config.width))
-        if self.label is None:
-            if y is not None:
-                raise UsageError("this network has no classes; leave y out, or set classes=...")
-            return condition
-        if y is None:
-            y = np.full(t.shape, self.config.classes)
-        elif y.shape != t.shape or y.dtype.kind not in "iu":
-            raise DtypeError(f"y is {y.dtype}{list(y.shape)}; give integers {list(t.shape)}.")
-        return condition + self.label(y)
-
-
-def sinusoids(t: Value, width: int, *, longest: float = 10000.0) -> Any:
-    """[cos(w t), sin(w t)] at width / 2 frequencies w from 1 towards 1 / longest, geometrically
-    (Vaswani et al. 2017, section 3.5; Ho et al. 2020 use them for time): (N,) -> (N, width)."""
-    half = width // 2
-    frequencies = np.exp(-math.log(longest) * np.arange(half) / half).astype(t.dtype)
-    backend = backend_of([t.data if isinstance(t, Tensor) else t])
-    angles = ops.reshape(t, (-1, 1)) * backend.asarray(frequencies)  # (N, 1) (W/2,) -> (N, W/2)
-    return ops.concat([ops.cos(angles), ops.sin(angles)], axis=-1)
+        condition = self.time(t)
+        if self.label is not None:
+            condition = condition + self.label(self.label.none(len(t)) if y is None else y)
+        elif y is not None:
+            raise UsageError("this network knows no classes: leave y out, or set classes=...")
+        return ops.silu(condition)

@@ -20,6 +20,8 @@ from tinygen.errors import OutOfRangeError, UsageError
 from tinygen.function import Value
 from tinygen.models.diffusion.levels import Floats, Level, per_example, require_batch
 
+Times = np.ndarray[Any, np.dtype[np.int64]]
+
 Spacing = Literal["linspace", "leading", "trailing"]
 
 
@@ -81,7 +83,7 @@ class Schedule:
     ) -> Schedule:
         """alpha_bar falls along the logistic curve from `start` to `end` at temperature `tau`,
         scaled to run from 1 to 0, at least 1e-9 (Jabri et al. 2023, "Scalable adaptive
-        computation", appendix B)."""
+        computation for iterative generation")."""
         u = np.arange(1, _steps(T) + 1) / T
         first, last = (1 / (1 + math.exp(-edge / tau)) for edge in (start, end))
         curve = 1 / (1 + np.exp(-(u * (end - start) + start) / tau))
@@ -170,8 +172,8 @@ class Schedule:
 
     # ---- which times to visit
 
-    def timesteps(self, n: int, spacing: Spacing = "linspace") -> list[int]:
-        """n different times, strictly decreasing (Lin et al. 2024, table 2).
+    def timesteps(self, n: int, spacing: Spacing = "linspace") -> Times:
+        """n different times (n,), int64, strictly decreasing (Lin et al. 2024, table 2).
 
         "linspace" visits both ends, "leading" 0 but not always T-1, "trailing" T-1 but not always
         0: its strides are all alike, the last one to the clean data included.
@@ -181,11 +183,11 @@ class Schedule:
             raise UsageError(f"{n} timesteps of a schedule of {T}; give 1 ... {T}.")
         if spacing == "linspace":
             gaps = max(1, n - 1)  # round((T - 1) i / gaps), in integers; T - 1 alone if n is 1
-            return [(2 * i * (T - 1) + gaps) // (2 * gaps) for i in range(gaps, gaps - n, -1)]
+            return (2 * np.arange(gaps, gaps - n, -1) * (T - 1) + gaps) // (2 * gaps)
         if spacing == "leading":
-            return [i * T // n for i in range(n - 1, -1, -1)]
+            return np.arange(n - 1, -1, -1) * T // n
         if spacing == "trailing":
-            return [i * T // n - 1 for i in range(n, 0, -1)]
+            return np.arange(n, 0, -1) * T // n - 1
         raise UsageError(f"unknown spacing {spacing!r}: use linspace, leading or trailing.")
 
     def sigma_grid(self, n: int, spacing: Spacing = "linspace") -> list[float]:
