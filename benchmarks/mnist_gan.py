@@ -163,7 +163,9 @@ def run(options: argparse.Namespace, folder: Path) -> None:
     rng = tg.random.Generator(options.seed)
     wall = time.perf_counter()
     classifier = train_classifier(train, options.classifier_epochs, rng.spawn("classifier"))
-    accuracy = float((classifier.classes(normalise(test.images, signed=True)) == test.labels).mean())
+    accuracy = float(
+        (classifier.classes(normalise(test.images, signed=True)) == test.labels).mean()
+    )
     print(f"classifier: {accuracy:.2%} of the test images, {time.perf_counter() - wall:.0f} s")
     if accuracy < 0.985:
         raise SystemExit("the classifier is too weak to judge: 98.5 % of the test images or more")
@@ -171,7 +173,10 @@ def run(options: argparse.Namespace, folder: Path) -> None:
     duel, noise = new_duel(options, rng), rng.spawn("noise")
     batches = ImageBatches(train, options.batch, rng.spawn("data"))
     schedule = optim.Linear(options.steps, min_factor=0.1)
-    record: dict[str, Any] = {"classifier": accuracy, "options": {k: str(v) for k, v in vars(options).items()}}
+    record: dict[str, Any] = {
+        "classifier": accuracy,
+        "options": {k: str(v) for k, v in vars(options).items()},
+    }
     wall, cpu = time.perf_counter(), time.process_time()
     for i in range(options.steps):
         images, labels = next(batches)

@@ -178,9 +178,9 @@ def test_penalties_and_their_gradients():
         "gradient_penalty": (
             gradient_penalty(ours, real, fake, mix=mix),
             lambda: (
-                (
-                    their_slopes(share * nchw(real) + (1 - share) * nchw(fake)).norm(dim=1) - 1
-                ).square().mean()
+                (their_slopes(share * nchw(real) + (1 - share) * nchw(fake)).norm(dim=1) - 1)
+                .square()
+                .mean()
             ),
         ),
     }

@@ -77,11 +77,11 @@ class DiffAugment:
         for name in ("brightness", "translation", "cutout"):
             value = getattr(self, name)
             if not 0 <= value <= (1 if name != "brightness" else float("inf")):
-                raise UsageError(f"DiffAugment: {name} is {value}; it is at least 0, a part in [0, 1].")
+                raise UsageError(
+                    f"DiffAugment: {name} is {value}; it is at least 0, a part in [0, 1]."
+                )
 
-    def __call__(
-        self, x: Value, *, rng: Random | None = None, draws: Draws | None = None
-    ) -> Any:
+    def __call__(self, x: Value, *, rng: Random | None = None, draws: Draws | None = None) -> Any:
         """x augmented by `draws`, or by what `rng` draws. Arrays and Tensors alike."""
         if x.ndim != 4:
             raise ShapeError(f"DiffAugment: x has shape {x.shape}; it is (N, H, W, C).")
@@ -127,4 +127,3 @@ def _shift_matrix(offset: Array, side: int, dtype: Any) -> Array:
     xp = backend_of([offset]).xp
     i = xp.arange(side)
     return (i[:, None] - i == offset[:, None, None]).astype(dtype)
-

@@ -23,7 +23,6 @@ from typing import Any, Literal
 from tinygen import nn, ops
 from tinygen.errors import DtypeError, ShapeError, UsageError
 from tinygen.function import Value
-from tinygen.nn import init
 from tinygen.random import Generator as Random
 
 Norm = Literal["batch", "spectral", "none"]
