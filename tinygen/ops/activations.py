@@ -120,13 +120,21 @@ class LeakyReLU(Function):
 
     def forward(self, x: Array, *, slope: float) -> Array:
         self.save(x=x)
-        outer = self.xp.maximum if slope <= 1 else self.xp.minimum
-        return outer(x, slope * x if slope else 0)  # 0 * inf would be NaN
+        return self.backend.leaky_relu(x, slope)
 
     def backward(self, g: Value) -> Value:
-        above = self.saved.x > 0
-        below = ops.logical_not(above)
-        return ops.where(above, g, 0) + self.params["slope"] * ops.where(below, g, 0)
+        return Leak.apply(g, self.saved.x > 0, slope=self.params["slope"])
+
+
+class Leak(Function):
+    """y = x where `above`, else slope x: linear, so its derivative is the same of g."""
+
+    def forward(self, x: Array, above: Array, *, slope: float) -> Array:
+        self.save(above=above)
+        return self.backend.leak(x, above, slope)
+
+    def backward(self, g: Value) -> tuple[Value, None]:
+        return Leak.apply(g, self.saved.above, slope=self.params["slope"]), None
 
 
 class SiLU(FusedFunction):
@@ -213,7 +221,8 @@ def leaky_relu(x: Value, negative_slope: float = 0.01) -> Any:
 
     `negative_slope` is a finite number.
     """
-    return LeakyReLU.apply(x, slope=number("leaky_relu", "negative_slope", negative_slope))
+    slope = number("leaky_relu", "negative_slope", negative_slope)
+    return LeakyReLU.apply(as_floats(x), slope=slope)
 
 
 def silu(x: Value) -> Any:

@@ -76,7 +76,9 @@ def test_the_best_discriminator_and_its_loss(name, histograms, data):
     found = discriminator_loss(loss, scores, histograms)
     assert abs(found - value(p, q)) <= 8 * n * U * (2 + abs(found))
     # It is a minimum: no other scores do better.
-    other = scores + np.array(data.draw(st.lists(st.floats(-3, 3), min_size=len(p), max_size=len(p))))
+    other = scores + np.array(
+        data.draw(st.lists(st.floats(-3, 3), min_size=len(p), max_size=len(p)))
+    )
     assert discriminator_loss(loss, other, histograms) >= found - 8 * n * U * (2 + abs(found))
 
 
@@ -99,7 +101,9 @@ def test_paired_with_itself_no_discriminator_beats_log_2(histograms, data):
     pairs."""
     k = len(histograms[0])
     scores = np.array(data.draw(st.lists(st.floats(-5, 5), min_size=k, max_size=k)))
-    real = batches(scores, (np.array(histograms[0][:k]) // max(1, sum(histograms[0]) // 40) + 1,))[0]
+    real = batches(scores, (np.array(histograms[0][:k]) // max(1, sum(histograms[0]) // 40) + 1,))[
+        0
+    ]
     pairs = np.repeat(real, len(real)), np.tile(real, len(real))
     assert Relativistic().discriminator(*pairs) >= math.log(2) * (1 - 1e-13)
 

@@ -15,6 +15,8 @@ import numpy as np
 from tinygen.backend.numpy_backend.activation import (
     activation_forward,
     gelu_forward,
+    leak,
+    leaky_relu,
     relu_forward,
     silu_forward,
 )
@@ -94,6 +96,8 @@ class NumpyBackend:
     gelu_forward = staticmethod(gelu_forward)
     silu_forward = staticmethod(silu_forward)
     relu_forward = staticmethod(relu_forward)
+    leaky_relu = staticmethod(leaky_relu)
+    leak = staticmethod(leak)
 
     linear_forward = staticmethod(linear_forward)
     linear_backward = staticmethod(linear_backward)

@@ -118,6 +118,33 @@ def activation_forward(
     return h, dh
 
 
+def leaky_relu(x: Array, slope: float) -> Array:
+    """x where x > 0, else slope x."""
+    outer = np.maximum if slope <= 1 else np.minimum
+    if not slope:  # 0 * inf would be NaN
+        return outer(x, 0)
+    y = empty(x.shape, x.dtype)
+    source, target = x.reshape(-1), y.reshape(-1)
+    for start in range(0, source.size, BLOCK):
+        xs, ys = source[start : start + BLOCK], target[start : start + BLOCK]
+        outer(xs, np.multiply(xs, slope, out=ys), out=ys)
+    return y
+
+
+def leak(x: Array, above: Array, slope: float) -> Array:
+    """x where `above`, booleans of its shape, else slope x."""
+    y, below = empty(x.shape, x.dtype), x.dtype.type(slope)
+    source, mask, target = x.reshape(-1), above.reshape(-1), y.reshape(-1)
+    for start in range(0, source.size, BLOCK):
+        part = slice(start, start + BLOCK)
+        if 0 <= slope <= 1:  # max(1, slope) and max(0, slope): no branch
+            factor = np.maximum(mask[part], below, out=target[part])
+        else:
+            factor = np.where(mask[part], x.dtype.type(1), below)
+        np.multiply(source[part], factor, out=target[part])
+    return y
+
+
 def activation_of_blocks(
     name: str, dtype: np.dtype[np.generic], block: int
 ) -> Callable[[Array, Array, Array | None], None]:

@@ -13,17 +13,21 @@ from tinygen.models.gan.losses import (
     Relativistic,
     Wasserstein,
 )
+from tinygen.models.gan.monitor import CollapseMonitor, Finding, Limits
 from tinygen.models.gan.penalties import clip_weights, gradient_penalty, r1, r2
 
 __all__ = [
     "LOSSES",
+    "CollapseMonitor",
     "DiffAugment",
     "Discriminator",
     "Duel",
+    "Finding",
     "GANConfig",
     "Generator",
     "Hinge",
     "LeastSquares",
+    "Limits",
     "Loss",
     "Minimax",
     "NonSaturating",

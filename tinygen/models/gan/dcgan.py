@@ -14,6 +14,7 @@ follow the configuration; none at G's last layer and D's first.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 from tinygen import nn, ops
@@ -30,7 +31,7 @@ STD = 0.02
 def stages(config: GANConfig) -> tuple[list[int], tuple[int, int]]:
     """Channels from next to the image inwards, base, 2 base, ..., and the innermost sides."""
     h, w, _ = config.data_shape
-    channels = []
+    channels: list[int] = []
     while h % 2 == 0 and w % 2 == 0 and h > 4 and w > 4:
         h, w = h // 2, w // 2
         channels.append(config.base * 2 ** len(channels))
@@ -69,7 +70,7 @@ class DCGANGenerator(nn.Module):
         self.norms = [] if plain else [_norm(config, width, rng) for width in inner]
         self.ups = [
             nn.ConvTranspose2d(a, b, 4, stride=2, padding=1, bias=plain, rng=rng)
-            for a, b in zip(inner, inner[1:], strict=False)
+            for a, b in pairwise(inner)
         ]
         image = config.data_shape[2]
         self.ups.append(nn.ConvTranspose2d(inner[-1], image, 4, stride=2, padding=1, rng=rng))
@@ -123,6 +124,7 @@ def _norm(config: GANConfig, width: int, rng: Random) -> nn.Module:
 
 def _batch_norm(width: int, rng: Random) -> nn.Module:
     norm = nn.BatchNorm2d(width)
+    assert norm.weight is not None
     norm.weight.data[...] = init.normal((width,), 1.0, STD, rng=rng)
     return norm
 

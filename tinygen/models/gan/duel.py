@@ -19,7 +19,7 @@ from tinygen.backend import Array
 from tinygen.errors import UsageError
 from tinygen.function import Value, freeze, no_grad
 from tinygen.models.gan.augment import DiffAugment
-from tinygen.models.gan.losses import Loss, NonSaturating
+from tinygen.models.gan.losses import LOSSES, Loss
 from tinygen.models.gan.penalties import (
     clip_weights,
     gradient_penalty,
@@ -42,7 +42,7 @@ class Objective:
     r1=gamma, r2=gamma)`, WGAN `Objective(Wasserstein(), clip=0.01)`.
     """
 
-    loss: Loss = NonSaturating()
+    loss: Loss = LOSSES["non-saturating"]
     gradient_penalty: float = 0.0
     r1: float = 0.0
     r2: float = 0.0
@@ -147,7 +147,8 @@ class Duel:
         rng: Random | None = None,
         lr_factor: float = 1.0,
     ) -> Metrics:
-        """One step of D on a batch of each kind."""
+        """One step of D on a batch of each kind. `accuracy` is the share of pairs in which it gave
+        the real example the higher score, whatever the loss makes of a score: 1/2 is blind."""
         loss, real_scores, fake_scores, penalty = self.discriminator_loss(real, fake, y, rng=rng)
         self.discriminator_optimizer.zero_grad()
         loss.backward()
@@ -162,7 +163,7 @@ class Duel:
             "d_grad_norm": norm,
             "real_score": float(real_values.mean()),
             "fake_score": float(fake_values.mean()),
-            "accuracy": float((real_values > 0).mean() + (fake_values < 0).mean()) / 2,
+            "accuracy": _ranked(real_values, fake_values),
         }
 
     def generator_step(
@@ -209,6 +210,11 @@ def _grad_norm(parameters: Sequence[Tensor]) -> float:
             flat = ops.reshape(p.grad.data, (-1,))
             total += float(ops.matmul(flat, flat))
     return float(total**0.5)
+
+
+def _ranked(real: Any, fake: Any) -> float:
+    """The share of pairs with real > fake; equal scores count half."""
+    return float((real > fake).mean() + (real >= fake).mean()) / 2
 
 
 def _array(x: Value) -> Array:

@@ -1,0 +1,63 @@
+"""One DCGAN training step, 32x32, batch 64: tinygen against PyTorch eager.
+
+    python benchmarks/dcgan_step.py [--rounds 15] [--seconds 2.0] [--json FILE]
+
+Time is the CPU time of one thread, median over interleaved blocks. The baseline is PyTorch in its
+default layout, as its own DCGAN example is written; beside it PyTorch with D frozen while G learns,
+and that in the channels-last layout.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+from gpt_step import provenance  # noqa: E402  # scripts beside this one
+from interleaved import compare  # noqa: E402
+
+CANDIDATES = str(HERE / "dcgan_step_candidates.py")
+BUILDERS = {
+    "tinygen": "tinygen_step",
+    "PyTorch": "torch_step",
+    "PyTorch, D frozen": "torch_frozen_step",
+    "and channels last": "torch_channels_last_step",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+
+    candidates = {name: f"{CANDIDATES}:{builder}" for name, builder in BUILDERS.items()}
+    times = compare(candidates, options.rounds, options.seconds)
+    ours = times["tinygen"]["first_losses"]
+    print("candidate           median ms (quartiles)      ratio  losses of the first steps")
+    for name, t in times.items():
+        losses = t["first_losses"]
+        off = max(abs(a - b) for a, b in zip(ours, losses, strict=True))
+        if not off < 5e-3:  # Adam begins with lr sign(g): rounding turns the smallest gradients
+            raise SystemExit(f"{name} computes something else: losses {losses}, ours {ours}")
+        print(
+            f"{name:18}  {t['median_ms']:7.1f} ({t['low_ms']:.1f} - {t['high_ms']:.1f})".ljust(48),
+            f"{t['median_ms'] / times['PyTorch']['median_ms']:5.2f} ",
+            " ".join(f"{loss:.5f}" for loss in losses),
+        )
+    if options.json:
+        record: dict[str, Any] = {
+            "provenance": provenance("python benchmarks/dcgan_step.py"),
+            "milliseconds": times,
+        }
+        options.json.write_text(json.dumps(record, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
