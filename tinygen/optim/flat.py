@@ -21,7 +21,7 @@ class FlatParameters:
     flat array in place is an update of the parameter.
     """
 
-    def __init__(self, parameters: Sequence[Tensor], moments: Sequence[str]) -> None:
+    def __init__(self, parameters: Sequence[Tensor], moments: tuple[str, ...]) -> None:
         xp = backend_of([p.data for p in parameters]).xp
         dtype = parameters[0].dtype
         self.parameters = list(parameters)
@@ -46,6 +46,14 @@ class FlatParameters:
         for name, moment in self.moments.items():
             twin.moments[name][...] = moment
         return twin
+
+    def keep(self, moments: tuple[str, ...]) -> None:
+        """Have the moments of these names and no others: a new one is 0, as at first."""
+        if tuple(self.moments) != moments:
+            xp, old = backend_of([self.data]).xp, self.moments
+            self.moments = {
+                name: old[name] if name in old else xp.zeros_like(self.data) for name in moments
+            }
 
     def claim(self) -> None:
         """Move in every parameter whose array is not ours: at first, or after `p.data = array`."""
