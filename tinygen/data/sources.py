@@ -22,6 +22,9 @@ def read_corpus(source: StrPath, *, field: str = "text", raw: bool = False) -> C
     Python lacks.
     """
     name = str(source)
+    names = ", ".join((*EMBEDDED, *DATASETS))
+    if not name:
+        raise InputError(f"the name of the data is empty; give a file, a folder, or one of {names}")
     if name in EMBEDDED:
         return EMBEDDED[name]()
     if name in DATASETS:
@@ -32,7 +35,6 @@ def read_corpus(source: StrPath, *, field: str = "text", raw: bool = False) -> C
     if path.suffix.lower() in JSON_LINES:
         return read_json_lines(path, field=field)
     if not path.exists():
-        names = ", ".join((*EMBEDDED, *DATASETS))
         raise InputError(f"no data {name!r}: neither a file, nor a folder, nor one of {names}")
     return read_text(path, raw=raw)
 
