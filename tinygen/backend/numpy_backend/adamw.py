@@ -7,9 +7,6 @@ import numpy as np
 
 from tinygen.backend.numpy_backend.array import Array
 
-BLOCK = 32768
-"""Elements of a slice: parameter, gradient, both moments and the scratch are 0.6 MB in float32."""
-
 
 def adamw_update(
     param: Array,
@@ -27,9 +24,12 @@ def adamw_update(
 ) -> None:
     """Update param, m and v in place; all are vectors of one length, `scratch` at least as long.
 
-    m <- beta1 m + (1 - beta1) g;  v <- beta2 v + (1 - beta2) g^2;  param <- (1 - lr weight_decay)
-    param
-    - lr/(1 - beta1^t) m / (sqrt(v)/sqrt(1 - beta2^t) + eps),  with t = `step`, which starts at 1.
+        m <- beta1 m + (1 - beta1) g
+        v <- beta2 v + (1 - beta2) g^2
+        param <- (1 - lr weight_decay) param
+                 - lr/(1 - beta1^t) m / (sqrt(v)/sqrt(1 - beta2^t) + eps)
+
+    with t = `step`, which starts at 1.
 
     The bias corrections are scalars: both are moved out of the quotient, so that they cost no pass.
     """
