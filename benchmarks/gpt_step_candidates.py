@@ -1,4 +1,4 @@
-"""One training step of the same small GPT, four times: tinygen, PyTorch, HIPS autograd, NumPy data.
+"""One training step of the same small GPT, three times: tinygen, PyTorch, HIPS autograd.
 
 4 layers, 4 heads, width 128, block 64, batch 12, 65 tokens: nanoGPT's CPU example. Pre-norm blocks
 without biases, GELU in its tanh form, tied head, AdamW with decoupled weight decay on matrices.

@@ -68,7 +68,8 @@ def _ask(worker: subprocess.Popen[str], seconds: float | None) -> dict[str, Any]
 
 
 def _spread(values: list[float]) -> dict[str, float]:
-    low, median, high = statistics.quantiles(values, n=4)
+    # One block has no spread, and quantiles want two values.
+    low, median, high = statistics.quantiles(values * 2 if len(values) == 1 else values, n=4)
     return {"median_ms": median, "low_ms": low, "high_ms": high, "blocks": len(values)}
 
 

@@ -29,6 +29,7 @@ ROWS = [
     ("ops", "tensor", "function", "autograd", "recompute"),
     ("trace", "random"),
     ("backend",),
+    ("arguments",),
     ("errors", "files"),
 ]
 LEVEL = {part: len(ROWS) - i for i, row in enumerate(ROWS) for part in row}
@@ -37,7 +38,7 @@ ONLY_FOR = {
     "measure": {"cli", "serving"},
     "testing": {"cli", "serving"},
 }
-DATA_MAY_USE = {"data", "random", "errors", "files"}
+DATA_MAY_USE = {"data", "random", "arguments", "errors", "files"}
 
 BUDGETS = {"engine": 600, "ops": 2500, "nn": 1000, "a model file": 300, "a command": 150}
 

@@ -6,19 +6,23 @@ A *state* is a nested dict whose leaves are arrays or JSON values. Saved, it is 
     optimizer.safetensors   and so on: one file for each top-level entry that holds arrays
     state.json              everything else, the size and SHA-256 of each file, and its own SHA-256
 
-The folder appears whole or not at all. Reading raises CheckpointError for every kind of damage and
-nothing else: a truncated file, a flipped bit, a missing file, a header that lies.
+The folder appears whole or not at all. What could not come back is refused before anything is
+written: UsageError for a name or a number that cannot be saved, DtypeError for a type. Reading
+raises CheckpointError for every kind of damage and nothing else: a truncated file, a flipped bit, a
+missing file, a header that lies.
 """
 
 import hashlib
 import json
+import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tinygen.errors import CheckpointError, UnavailableError
+from tinygen.errors import CheckpointError, DtypeError, UnavailableError, UsageError
 from tinygen.files import StrPath, atomic_folder, write_atomically
 
 State = dict[str, Any]
@@ -26,10 +30,15 @@ Array = np.ndarray[Any, Any]
 
 _FORMAT = 1
 _SEPARATOR = "/"
+_SUFFIX = ".safetensors"
+_PART = re.compile(r"\w[\w.-]*")  # a top-level entry names a file: in this folder, on every system
+_METADATA = "__metadata__"  # what safetensors calls something else than an array
 
 
 def save_tensors(path: StrPath, tensors: Mapping[str, Array]) -> None:
-    """Write `tensors` as one safetensors file, atomically. Raises OutputError."""
+    """Write `tensors` as one safetensors file, atomically. Raises OutputError, and UsageError or
+    DtypeError for what cannot be saved."""
+    _require_savable(tensors)
     write_atomically(path, _encode(tensors))
 
 
@@ -39,17 +48,25 @@ def load_tensors(path: StrPath) -> dict[str, Array]:
 
 
 def save_state(folder: StrPath, state: State) -> None:
-    """Write a nested state as the new folder `folder`, atomically. Raises OutputError."""
+    """Write a nested state as the new folder `folder`, atomically. Raises OutputError, and
+    UsageError or DtypeError for what cannot be saved."""
+    values: State = {}
+    tensors: dict[str, dict[str, Array]] = {}
+    for part, content in state.items():
+        if not isinstance(part, str) or not _PART.fullmatch(part):
+            raise UsageError(
+                f"a top-level key of a state names a file, of letters, digits, '_', '-' and '.', "
+                f"and this is {part!r}; rename it"
+            )
+        values[part], tensors[part] = _split(content, part)
+        _require_savable(tensors[part])
     with atomic_folder(folder) as unfinished:
-        values: State = {}
         files: dict[str, dict[str, Any]] = {}
-        for part, content in state.items():
-            values[part], tensors = _split(content, part)
-            if tensors:
-                data = _encode(tensors)
-                name = f"{part}.safetensors"
-                (unfinished / name).write_bytes(data)
-                files[name] = {"bytes": len(data), "sha256": _digest(data)}
+        for part in filter(tensors.get, tensors):
+            data = _encode(tensors[part])
+            name = f"{part}{_SUFFIX}"
+            (unfinished / name).write_bytes(data)
+            files[name] = {"bytes": len(data), "sha256": _digest(data)}
         body = {"format": _FORMAT, "files": files, "state": values}
         (unfinished / "state.json").write_bytes(_seal(body))
 
@@ -57,22 +74,30 @@ def save_state(folder: StrPath, state: State) -> None:
 def load_state(folder: StrPath) -> State:
     """The state that `save_state` wrote, every byte of it checked. Raises CheckpointError."""
     folder = Path(folder)
-    body = _unseal(_read(folder / "state.json"), folder / "state.json")
-    if body["format"] != _FORMAT:
+    path = folder / "state.json"
+    body = _unseal(_read(path), path)
+    if body.get("format") != _FORMAT:
         raise CheckpointError(
-            f"{folder} has checkpoint format {body['format']!r}, and this tinygen reads "
+            f"{folder} has checkpoint format {body.get('format')!r}, and this tinygen reads "
             f"format {_FORMAT}; use the version of tinygen that wrote it"
         )
-    state: State = body["state"]
-    for name, expected in body["files"].items():
+    state, files = body.get("state"), body.get("files")
+    if not isinstance(state, dict) or not isinstance(files, dict):
+        raise _damaged(path, "it has no state, or no list of files")
+    for name, expected in files.items():
+        part = name.removesuffix(_SUFFIX)
+        if part == name or not _PART.fullmatch(part) or not isinstance(expected, dict):
+            raise _damaged(path, f"it names the file {name!r}, which is none of a checkpoint")
         data = _read(folder / name)
-        if len(data) != expected["bytes"]:
-            raise _damaged(folder / name, f"it has {len(data)} of {expected['bytes']} bytes")
-        if _digest(data) != expected["sha256"]:
+        if len(data) != expected.get("bytes"):
+            raise _damaged(folder / name, f"it has {len(data)} of {expected.get('bytes')} bytes")
+        if _digest(data) != expected.get("sha256"):
             raise _damaged(folder / name, "its SHA-256 is not the one in state.json")
-        part = name.removesuffix(".safetensors")
-        for path, tensor in _decode(data, folder / name).items():
-            _insert(state, [part, *path.split(_SEPARATOR)], tensor)
+        for place, tensor in _decode(data, folder / name).items():
+            if not _insert(state, [part, *place.split(_SEPARATOR)], tensor):
+                raise _damaged(
+                    folder / name, f"its array {place!r} has the place of something else"
+                )
     return state
 
 
@@ -82,13 +107,14 @@ def load_state(folder: StrPath) -> State:
 def _split(value: Any, path: str) -> tuple[Any, dict[str, Array]]:
     """The JSON part of `value`, with arrays left out, and the arrays by their path."""
     if not isinstance(value, dict):
+        _require_json(value, path)
         return value, {}
     rest: State = {}
     tensors: dict[str, Array] = {}
     for key, entry in value.items():
         if not isinstance(key, str) or _SEPARATOR in key:
-            raise TypeError(
-                f"keys of a state are strings without {_SEPARATOR!r}: {path} has {key!r}"
+            raise DtypeError(
+                f"keys of a state are strings without {_SEPARATOR!r}: {path} has {key!r}; rename it"
             )
         if isinstance(entry, np.ndarray):
             tensors[key] = entry
@@ -98,11 +124,35 @@ def _split(value: Any, path: str) -> tuple[Any, dict[str, Array]]:
     return rest, tensors
 
 
-def _insert(state: State, path: list[str], tensor: Array) -> None:
+def _require_json(value: Any, path: str) -> None:
+    """Refuse what JSON would not give back."""
+    if isinstance(value, (list, tuple)):
+        for i, entry in enumerate(value):
+            _require_json(entry, f"{path}{_SEPARATOR}{i}")
+    elif isinstance(value, dict):
+        for key, entry in value.items():
+            if not isinstance(key, str):
+                raise DtypeError(f"keys of a state are strings: {path} has {key!r}; rename it")
+            _require_json(entry, f"{path}{_SEPARATOR}{key}")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(f"{path} is {value}, which JSON does not have; save it in an array")
+    elif value is not None and not isinstance(value, (bool, int, float, str)):
+        cure = "use .item()" if isinstance(value, np.generic) else "put arrays into a dict"
+        raise DtypeError(
+            f"{path} is {type(value).__name__}; a state holds dicts of arrays, and of numbers, "
+            f"texts, True, False, None and lists of them: {cure}"
+        )
+
+
+def _insert(state: State, path: list[str], tensor: Array) -> bool:
+    """Put `tensor` at `path`; False where that is taken."""
     *parents, name = path
+    inner: Any = state
     for parent in parents:
-        state = state.setdefault(parent, {})
-    state[name] = tensor
+        inner = inner.setdefault(parent, {})
+        if not isinstance(inner, dict):
+            return False
+    return inner.setdefault(name, tensor) is tensor
 
 
 def _seal(body: State) -> bytes:
@@ -127,6 +177,20 @@ def _unseal(data: bytes, path: Path) -> State:
 
 
 # ---- bytes ---------------------------------------------------------------------------------------
+
+
+def _require_savable(tensors: Mapping[str, Array]) -> None:
+    """Refuse the names and dtypes that a safetensors file does not take."""
+    for name, tensor in tensors.items():
+        text = isinstance(name, str) and not any("\ud800" <= c <= "\udfff" for c in name)
+        if name == _METADATA or not text:  # half a surrogate pair is no text
+            raise UsageError(f"an array in a safetensors file cannot be named {name!r}; rename it")
+        dtype = getattr(tensor, "dtype", None)
+        if dtype is None or dtype.kind not in "biuf" or dtype.itemsize > 8:
+            raise DtypeError(
+                f"{name} is {dtype or type(tensor).__name__}; a safetensors file holds arrays of "
+                "booleans, integers and real numbers up to 64 bits: convert it"
+            )
 
 
 def _encode(tensors: Mapping[str, Array]) -> bytes:

@@ -69,14 +69,22 @@ class _Recording(ContextDecorator):
 
         @functools.wraps(fn)
         def generator(*args: Any, **kwargs: Any) -> Any:
-            inner, sent = fn(*args, **kwargs), None
+            inner = fn(*args, **kwargs)
+            resume = functools.partial(next, inner)
             while True:
                 with self._recreate_cm():
                     try:
-                        value = inner.send(sent)
+                        value = resume()
                     except StopIteration as stop:
                         return stop.value
-                sent = yield value
+                try:
+                    resume = functools.partial(inner.send, (yield value))
+                except GeneratorExit:  # close(): what it cleans up is its body too
+                    with self._recreate_cm():
+                        inner.close()
+                    raise
+                except BaseException as error:  # throw(): for the body to handle
+                    resume = functools.partial(inner.throw, error)
 
         return generator
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from tinygen import random
@@ -48,14 +49,16 @@ def _replaying() -> Iterator[None]:
         _replays.depth -= 1
 
 
-def checkpoint(fn: Callable[..., Any], *args: Any) -> Any:
-    """`fn(*args)`, keeping only the inputs: activations are computed again in the backward pass.
+def checkpoint(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """`fn(*args, **kwargs)`, keeping only the inputs: activations are computed again in the
+    backward pass.
 
     Costs one more forward of `fn` and saves its activations (Chen et al. 2016, "Training deep nets
     with sublinear memory cost"). Random draws made by `fn` are replayed, so dropout masks agree.
-    Tensors that `fn` captures (weights) get their gradients as usual. `fn` must be pure otherwise:
-    what has to happen only once asks `is_replaying`.
+    Tensors that `fn` captures (weights), or gets by name, have their gradients as usual. `fn` must
+    be pure otherwise: what has to happen only once asks `is_replaying`.
     """
+    fn = partial(fn, **kwargs) if kwargs else fn
     if not is_recording():
         return fn(*args)
     return Recompute.run(fn, args)

@@ -19,7 +19,7 @@ from tinygen.errors import InputError, UnavailableError
 
 
 def test_a_file_is_one_document_byte_for_byte(tmp_path):
-    data = "\ufeffnaïve\r\n\U0001f600".encode()
+    data = "naïve\ufeff\r\n\U0001f600".encode()
     (tmp_path / "a.txt").write_bytes(data)
     corpus = read_text(tmp_path / "a.txt")
     assert corpus.documents == (data,)
@@ -29,10 +29,22 @@ def test_a_file_is_one_document_byte_for_byte(tmp_path):
     assert corpus.record()["bytes"] == len(data)
 
 
+def test_a_byte_order_mark_is_left_out_wherever_text_is_read(tmp_path):
+    marked = "\ufeffab".encode()
+    (tmp_path / "a.txt").write_bytes(marked)
+    (tmp_path / "a.jsonl").write_bytes("\ufeff".encode() + b'{"text": "ab"}')
+    assert read_text(tmp_path / "a.txt").documents == (b"ab",)
+    assert read_json_lines(tmp_path / "a.jsonl").documents == (b"ab",)
+    assert read_folder(tmp_path, extensions=[".txt"]).documents == (b"ab",)
+    assert read_text(tmp_path / "a.txt", raw=True).documents == (marked,)  # any bytes, as they are
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
         (b"", "empty"),
+        (b"\xef\xbb\xbf", "empty"),
+        (b"\xef\xbb\xbfab\xffc", "0xff at offset 5"),
         (b"ab\0c", "NUL byte at offset 2"),
         (b"ab\xffc", "0xff at offset 2"),
         ("text".encode("utf-16"), "offset"),
@@ -277,6 +289,8 @@ def test_paths_by_what_they_are(tree):
 def test_a_name_that_is_nothing():
     with pytest.raises(InputError, match=r"'nothing'.*docs, stdlib, tinyshakespeare"):
         read_corpus("nothing")
+    with pytest.raises(InputError, match="empty"):
+        read_corpus("")  # which as a path would be the folder that one stands in
 
 
 def test_a_dataset_that_is_not_here(tmp_path, monkeypatch):

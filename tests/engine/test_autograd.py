@@ -297,6 +297,44 @@ def test_checkpoint_keeps_inputs_alone() -> None:
     assert not tg.checkpoint(segment, tg.ones(3)).requires_grad
 
 
+def test_checkpoint_passes_arguments_by_name_and_their_gradients_back() -> None:
+    x, w = leaf(1.0, 2.0), leaf(3.0, -1.0)
+
+    def segment(h: Any, *, scale: float, weight: Any = None) -> Any:
+        return ops.tanh(h * weight * scale)
+
+    def gradients(run: Any) -> list[Any]:
+        y = run(segment, x, scale=0.5, weight=w * x)
+        first = tg.grad(y.sum(), [x, w], create_graph=True)
+        second = tg.grad(first[0].sum(), [x, w])  # type: ignore[union-attr]
+        return [g.tolist() for g in (y, *first, *second) if g is not None]
+
+    plain = gradients(lambda fn, *args, **kwargs: fn(*args, **kwargs))
+    assert len(plain) == 5
+    assert gradients(tg.checkpoint) == plain
+    with tg.no_grad():
+        assert tg.checkpoint(segment, x, scale=0.5, weight=w).shape == (2,)
+
+
+def test_checkpoints_of_several_threads_do_not_touch_each_others_streams() -> None:
+    """What one thread draws while another records is not replayed, nor is it set back."""
+    here, there = Generator(0), Generator(1)
+    x = leaf(1.0, 2.0)
+
+    def segment(h: Any) -> Any:
+        thread = threading.Thread(target=lambda: drawn.append(there.words(4).tolist()))
+        thread.start()
+        thread.join()
+        return ops.dropout(h, 0.5, rng=here)
+
+    drawn: list[Any] = []
+    y = tg.checkpoint(segment, x)
+    y.backward(np.ones(2))
+    assert drawn == [Generator(1).words(8).tolist()[:4], Generator(1).words(8).tolist()[4:]]
+    assert x.grad is not None
+    assert np.array_equal(x.grad.numpy(), y.numpy() / x.numpy())
+
+
 # ---- the Tensor ----------------------------------------------------------------------------------
 
 
@@ -484,3 +522,32 @@ def test_an_op_without_a_derivative_says_so() -> None:
     y = Forward.apply(tg.tensor([1.0], requires_grad=True))
     with pytest.raises(GraphError, match="does not define backward"):
         y.backward()
+
+
+def test_no_grad_hands_a_decorated_generator_what_is_sent_thrown_and_closed() -> None:
+    x = leaf(1.0)
+    seen: list[Any] = []
+
+    @tg.no_grad()
+    def body() -> Any:
+        try:
+            seen.append((yield 1))
+            try:
+                yield 2
+            except KeyError as error:
+                seen.append((error.args, (x * 2.0).requires_grad))
+            yield 3
+        finally:
+            seen.append(("closed", (x * 2.0).requires_grad))
+
+    values = body()
+    assert [next(values), values.send("sent")] == [1, 2]
+    assert values.throw(KeyError("thrown")) == 3
+    values.close()
+    assert seen == ["sent", (("thrown",), False), ("closed", False)]
+    assert (x * 2.0).requires_grad
+    failing = body()
+    next(failing)
+    with pytest.raises(ZeroDivisionError):
+        failing.throw(ZeroDivisionError())
+    assert seen[-1] == ("closed", False)

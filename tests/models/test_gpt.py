@@ -145,6 +145,13 @@ def test_generation_is_lazy_reproducible_and_leaves_modes_alone():
     assert list(model.generate(tokens(1, 3), max_new_tokens=0, rng=generator())) == []
 
 
+def test_an_empty_batch_goes_through_the_model_and_the_cache():
+    model = model64()
+    assert model(tokens(0, 3)).shape == (0, 3, 11)
+    found = list(model.generate(tokens(0, 3), max_new_tokens=2, rng=generator()))
+    assert [chosen.shape for chosen in found] == [(0,), (0,)]
+
+
 def test_a_tensor_of_tokens_serves_as_well():
     model = model64()
     x = tokens(2, 4)
@@ -240,7 +247,11 @@ def test_ten_steps_of_training_follow_the_golden_curve():
         (lambda m: m.loss(tokens(1, 2), np.array([[0, 11]])), OutOfRangeError, "11"),
         (lambda m: m.loss(tokens(1, 2), tokens(1, 3)), ShapeError, "target"),
         (lambda m: m.generate(tokens(1, 0), max_new_tokens=1), ShapeError, "one token or more"),
+        (lambda m: m.generate(tokens(5), max_new_tokens=1), ShapeError, r"\(B, T\)"),
+        (lambda m: m.generate([[1]], max_new_tokens=1), DtypeError, "integers, not list"),
         (lambda m: m.generate(tokens(1, 1), max_new_tokens=-1), UsageError, "max_new_tokens"),
+        (lambda m: m.generate(tokens(1, 1), max_new_tokens=1.5), UsageError, "max_new_tokens"),
+        (lambda m: m.generate(tokens(1, 1), max_new_tokens=1, top_k=2.5), UsageError, "top_k"),
         (lambda m: m.generate(tokens(1, 1), max_new_tokens=1), UsageError, "rng"),
         (
             lambda m: m.generate(tokens(1, 1), max_new_tokens=1, temperature=-1.0),
@@ -259,6 +270,10 @@ def test_bad_input_is_explained(call, error, message):
     [
         ({"vocab_size": 0}, "vocab_size is 0"),
         ({"n_layer": 0}, "n_layer is 0"),
+        ({"n_layer": 1.5}, r"n_layer is 1\.5"),
+        ({"block_size": True}, "block_size is True"),
+        ({"width": "12"}, "width is '12'"),
+        ({"dropout": "a"}, "dropout is 'a'"),
         ({"width": 13}, "width 13 cannot be cut into 2 heads"),
         ({"dropout": 1.0}, r"dropout is 1\.0"),
         ({"dropout": math.nan}, "dropout is nan"),

@@ -50,6 +50,19 @@ def test_top_p_keeps_the_fewest_likeliest_that_reach_p(logits, top_p):
         assert p[q > 0].min() >= p[q == 0].max(initial=0) - 1e-15
 
 
+@pytest.mark.parametrize("n", [2, 3, 5, 7, 10, 49, 100, 1000])
+def test_top_p_does_not_keep_one_more_by_rounding(n):
+    """k of n equal tokens reach k / n, though the sum of so many 1 / n may fall short of it."""
+    for k in range(1, n + 1):
+        probs = Sampler(top_p=k / n).probabilities(np.zeros((1, n)))
+        assert (probs > 0).sum() == k
+
+
+def test_a_top_p_of_one_keeps_every_token():
+    probs = Sampler(top_p=1.0).probabilities(np.array([[0.0, -40.0, -80.0]]))
+    assert (probs > 0).all()
+
+
 @given(LOGITS, st.integers(1, 5), st.floats(0.01, 1), st.floats(0.1, 3))
 def test_only_tokens_of_the_distribution_are_drawn(logits, k, p, temperature):
     sampler = Sampler(temperature, k, p)
@@ -98,6 +111,10 @@ def test_logits_that_are_not_finite_are_refused(bad):
         ({"top_p": 0.0}, "top_p"),
         ({"top_p": 1.5}, "top_p"),
         ({"top_p": math.nan}, "top_p"),
+        ({"temperature": "a"}, "temperature is 'a'"),
+        ({"top_k": 2.5}, r"top_k .* is 2\.5"),
+        ({"top_k": True}, "top_k .* is True"),
+        ({"top_p": "a"}, "top_p is 'a'"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(options, message):

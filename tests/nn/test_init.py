@@ -1,6 +1,7 @@
 """Initialisers: ranges, moments, orthogonality, dtype, reproducibility."""
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -62,6 +63,29 @@ def test_bounds():
     assert 0.99 / 8 < abs(x).max() <= 1 / 8
     x = init.truncated_normal((100, 100), 1.0, 0.5, bound=1.5, rng=generator())
     assert 0.7 < abs(x - 1).max() <= 0.75 + 1e-6
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("initialise", [init.uniform, init.normal, init.truncated_normal])
+def test_a_number_is_an_array_without_axes(initialise, dtype):
+    x = initialise((), rng=generator(), dtype=dtype)
+    assert type(x) is np.ndarray
+    assert x.shape == ()
+    assert x.dtype == dtype
+
+
+@pytest.mark.parametrize("bound", [1e-6, 0.5, 1.25, 1.26, 2.0, 9.0])
+def test_a_truncated_normal_has_its_distribution_and_costs_few_draws(bound):
+    """Kolmogorov and Smirnov, against (P(x) - P(-b)) / (P(b) - P(-b)); no bound is too narrow."""
+    n, rng = 50_000, generator()
+    x = np.sort(init.truncated_normal((n,), 0.0, 1.0, bound, rng=rng, dtype="float64"))
+    assert abs(x).max() <= bound
+    cdf = NormalDist().cdf
+    truth = (np.vectorize(cdf)(x) - cdf(-bound)) / (cdf(bound) - cdf(-bound))
+    steps = np.arange(n + 1) / n
+    distance = max((steps[1:] - truth).max(), (truth - steps[:-1]).max())
+    assert distance <= math.sqrt(math.log(2e9) / (2 * n))  # once in 10^9 times; Massart 1990
+    assert 4 * rng.block <= 4 * n
 
 
 @pytest.mark.parametrize("shape", [(7, 7), (5, 12), (12, 5), (6, 3, 3, 2)])

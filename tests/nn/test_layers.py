@@ -108,6 +108,25 @@ def test_containers():
     assert list(modules.state_dict()) == ["1.weight", "1.bias"]
 
 
+@pytest.mark.parametrize(
+    ("base", "modules"),
+    [
+        (nn.Sequential, [nn.Tanh(), nn.LayerNorm(2)]),
+        (nn.ModuleList, [[nn.Tanh(), nn.LayerNorm(2)]]),
+    ],
+)
+def test_what_a_container_adds_belongs_to_it(base, modules):
+    class Scaled(base):
+        def __init__(self):
+            super().__init__(*modules)
+            self.scale = nn.Parameter(np.ones(2))
+            self.heads = [nn.LayerNorm(2, bias=False)]
+
+    names = ["1.weight", "1.bias", "scale", "heads.0.weight"]
+    assert [name for name, _ in Scaled().named_parameters()] == names
+    assert list(Scaled().state_dict()) == names
+
+
 def plain_attention(layer, x, visible):
     """Head by head, in NumPy."""
     B, T, C = x.shape
@@ -167,6 +186,31 @@ def test_a_cache_refuses_what_it_cannot_keep():
         with pytest.raises(ShapeError, match="batch 2"):
             layer(np.ones((2, 1, 4), np.float32), cache=cache)
     assert cache.length == 2
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        (np.ones((1, 1, 1, 2), np.float32),) * 2,
+        (np.ones((1, 2, 1, 1), np.float32),) * 2,
+        (np.ones((1, 2, 1, 2), np.float64),) * 2,
+        (np.ones((1, 2, 1, 2), np.float32), np.ones((1, 1, 1, 2), np.float32)),
+        (np.ones((2, 1, 2), np.float32),) * 2,
+    ],
+)
+def test_a_cache_neither_broadcasts_nor_casts(wrong):
+    """Other heads, another width, another dtype, values unlike their keys, no batch."""
+    cache = nn.KeyValueCache(3)
+    cache.append(*(np.ones((1, 2, 1, 2), np.float32),) * 2)
+    with pytest.raises(ShapeError, match=r"a cache (of|takes)"):
+        cache.append(*wrong)
+
+
+def test_sizes_may_be_numpys_integers():
+    assert nn.Linear(np.int64(3), np.int32(2), rng=generator())(np.ones((1, 3), "f")).shape == (
+        1,
+        2,
+    )
 
 
 def test_a_block_is_two_residual_branches():

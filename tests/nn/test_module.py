@@ -7,7 +7,7 @@ import pytest
 
 import tinygen as tg
 from tinygen import nn
-from tinygen.errors import CheckpointError, DtypeError
+from tinygen.errors import CheckpointError, DtypeError, ShapeError, UsageError
 
 
 def generator(seed=0):
@@ -73,6 +73,69 @@ def test_a_module_may_point_back_at_its_parent():
     net.load_state_dict(net.state_dict())
 
 
+def scalar(value=0.0):
+    return nn.Parameter(np.array(value, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("attributes", "name"),
+    [
+        ({"d": {"a.b": scalar(), "a": {"b": scalar()}}}, "d.a.b"),
+        ({"d": {0: scalar(), "0": scalar()}}, "d.0"),
+        ({"d": {"a.weight": scalar(), "a": nn.LayerNorm(2)}}, "d.a.weight"),
+    ],
+)
+def test_two_parts_of_one_name_are_refused_before_a_weight_is_lost(attributes, name):
+    net = nn.Module()
+    vars(net).update(attributes)
+    for walk in (net.state_dict, net.parameters):
+        with pytest.raises(UsageError, match=f"{name}' is named as another part"):
+            walk()
+
+
+def test_a_name_that_no_checkpoint_takes_is_refused_early():
+    net = nn.Module()
+    net.d = {"a/b": scalar()}
+    with pytest.raises(UsageError, match=r"'d\.a/b' has a \"/\""):
+        net.parameters()
+
+
+def test_a_list_may_hold_itself():
+    net = nn.Module()
+    net.entries = [scalar()]
+    net.entries.append(net.entries)
+    net.entries.append({"back": net.entries, "more": scalar()})
+    assert [name for name, _ in net.named_parameters()] == ["entries.0", "entries.2.more"]
+
+
+def test_a_module_below_itself_prints_once_and_loads_by_the_longer_name():
+    net = nn.Module()
+    net.child = nn.Sequential(nn.Linear(1, 2, bias=False, rng=generator()))
+    net.child.parent = net
+    assert [line.split()[0] for line in repr(net).splitlines()] == [
+        "Module()",
+        "child:",
+        "0:",
+        "parent:",
+    ]
+    net.load_state_dict({"child.parent.child.0.weight": np.full((2, 1), 5.0)})
+    assert net.child[0].weight.tolist() == [[5.0], [5.0]]
+
+
+def test_modules_shared_at_many_levels_are_no_more_work_than_their_number():
+    net = leaf = nn.Linear(1, 1, bias=False, rng=generator())
+    for _ in range(64):
+        above = nn.Module()
+        above.a = above.b = net
+        net = above
+    names = ".".join("ab"[i % 2] for i in range(64)) + ".weight"
+    net.load_state_dict({names: np.full((1, 1), 7.0)})
+    assert leaf.weight.tolist() == [[7.0]]
+    assert len(repr(net).splitlines()) == 2 * 64 + 1
+    with pytest.raises(CheckpointError, match="missing"):
+        net.load_state_dict({names + "s": np.ones((1, 1))})
+
+
 def test_a_state_dict_is_a_snapshot_and_loading_it_restores_every_bit():
     net, other = Net(generator(1)), Net(generator(2))
     state = net.state_dict()
@@ -124,6 +187,40 @@ def test_loading_leniently_leaves_out_missing_and_surplus_but_refuses_shapes():
         net.load_state_dict({"by_name.scale": np.ones(3)}, strict=False)
 
 
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (np.full(4, 1e300), "by_name.scale has numbers beyond float32"),
+        ([[1.0], [1.0, 2.0]], "by_name.scale is no array"),
+        (["a", "b", "c", "d"], "by_name.scale is <U1 where the model has float32"),
+        (None, "by_name.scale has shape"),
+    ],
+)
+def test_loading_refuses_what_the_dtype_cannot_hold_or_is_no_array(value, message):
+    net = Net(generator())
+    with pytest.raises(CheckpointError, match=message):
+        net.load_state_dict({"by_name.scale": value}, strict=False)
+    assert net.by_name["scale"].tolist() == [1.0] * 4
+
+
+def test_loading_keeps_infinities_and_not_numbers_tied_or_not():
+    net = Net(generator())
+    weight = net.state_dict()["table.weight"]
+    weight[0, :2] = np.nan, np.inf
+    net.load_state_dict({"table.weight": weight, "head": weight.astype("float64")}, strict=False)
+    assert np.array_equal(net.head.data, weight, equal_nan=True)
+
+
+def test_parameters_are_made_of_what_tensors_are_made_of():
+    assert nn.Parameter([1.0, 2.0]).dtype == np.float32
+    assert nn.Parameter(3.0).shape == ()
+    assert nn.Buffer([1, 2]).dtype == np.int64
+    array = np.zeros(2)
+    assert nn.Parameter(array).data is array
+    with pytest.raises(ShapeError, match="equal lengths"):
+        nn.Parameter([[1.0], [2.0, 3.0]])
+
+
 def test_a_tied_parameter_may_be_loaded_by_any_of_its_names_if_they_agree():
     net = Net(generator())
     state = net.state_dict()
@@ -170,8 +267,9 @@ def test_to_converts_in_place_and_keeps_the_objects():
     assert {p.dtype for p in parameters} == {np.dtype("float64")}
     assert all(p.requires_grad and p.grad is None for p in parameters)
     assert net.count.dtype == np.int64
-    with pytest.raises(DtypeError, match="int32"):
-        net.to(dtype="int32")
+    for wrong in ("int32", "float16", "bfloat16", "nope"):
+        with pytest.raises(DtypeError, match=wrong):
+            net.to(dtype=wrong)
 
 
 def test_freeze_covers_a_module():
@@ -201,6 +299,43 @@ def test_hooks_see_and_may_replace_arguments_and_result():
     assert layer(x).tolist() == [0.0, 2.0]
     assert len(seen) == 2
     assert nn.ReLU.forward_hooks == ()  # the class is untouched
+
+
+def test_a_pre_hook_may_give_the_only_argument_without_a_tuple():
+    layer = nn.ReLU()
+    layer.register_forward_pre_hook(lambda module, args: np.array([[-2.0, 3.0]]))
+    assert layer(np.zeros((1, 2))).tolist() == [[0.0, 3.0]]
+
+
+def test_each_registration_of_a_hook_is_one_of_its_own():
+    layer = nn.ReLU()
+
+    def double(module, args, result):
+        return 2 * result
+
+    first, second = (layer.register_forward_hook(double) for _ in range(2))
+    assert layer(np.array([1.0])).tolist() == [4.0]
+    first()
+    first()
+    assert layer(np.array([1.0])).tolist() == [2.0]
+    second()
+    assert layer(np.array([1.0])).tolist() == [1.0]
+
+
+def test_a_module_that_serves_as_a_hook_is_no_part():
+    class Probe(nn.Module):
+        def __init__(self):
+            self.w = scalar(3.0)
+
+        def forward(self, module, args, result=None):
+            return None if result is None else result * self.w
+
+    layer = nn.ReLU()
+    layer.register_forward_hook(Probe())
+    layer.register_forward_pre_hook(Probe())
+    assert layer(tg.tensor([2.0])).tolist() == [6.0]
+    assert layer.parameters() == []
+    assert len(layer.modules()) == 1
 
 
 def test_a_trace_names_the_module_of_each_op():

@@ -46,6 +46,29 @@ def test_a_norm_that_is_not_finite_is_returned_and_the_gradients_stay(value):
     assert p.grad.tolist()[1] == 1.0
 
 
+@pytest.mark.parametrize("scale", [1e20, 3e37, 1e-25, 1e-40])
+def test_a_norm_whose_squares_leave_float32_is_found_all_the_same(scale):
+    g = np.array([[3, -4], [0, 0]], np.float32) * np.float32(scale)
+    params = [nn.Parameter(np.zeros((2, 2), np.float32)) for _ in range(4)]
+    for p in params:
+        p.grad = tg.Tensor(g)
+    rounding = 1e-5 + 1e-44 / scale  # subnormal numbers have few digits
+    total = optim.clip_grad_norm(params, scale)
+    assert total == pytest.approx(10 * scale, rel=rounding)
+    clipped = np.stack([p.grad.numpy() for p in params]).astype("float64")
+    assert np.linalg.norm(clipped) == pytest.approx(scale, rel=10 * rounding)
+    assert optim.clip_grad_norm(params[:1], 1e-3 * scale) == pytest.approx(
+        scale / 2, rel=10 * rounding
+    )
+
+
+def test_a_limit_far_below_the_norm_is_reached():
+    p = nn.Parameter(np.zeros(2, np.float32))
+    p.grad = tg.Tensor(np.array([3e38, 0], np.float32))
+    optim.clip_grad_norm([p], 1e-5)
+    assert p.grad.tolist() == pytest.approx([1e-5, 0], rel=1e-6)
+
+
 def test_the_dtype_is_kept():
     p = nn.Parameter(np.zeros(2, np.float32))
     p.grad = tg.Tensor(np.full(2, 10, np.float32))

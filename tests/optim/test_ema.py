@@ -58,7 +58,14 @@ def test_state_round_trip_and_refusal():
     ema.update()
     other.load_state_dict(ema.state_dict())
     assert other.state_dict()["weight"].tolist() == [2.5, 2.5, 2.5]
-    for wrong in ({"weight": np.ones(4), "count": np.array(0)}, {"weight": np.ones(3)}):
+    for wrong in (
+        {"weight": np.ones(4), "count": np.array(0)},
+        {"weight": np.ones(3)},
+        {"weight": ["a", "b", "c"], "count": np.array(0)},
+        {"weight": [1.0, [2.0], 3.0], "count": np.array(0)},
+        {"weight": np.ones(3), "count": np.array(0.5)},
+        {"weight": np.ones(3), "count": np.array(0), "extra": np.ones(3)},
+    ):
         with pytest.raises(CheckpointError, match="another model"):
             other.load_state_dict(wrong)
     assert other.state_dict()["weight"].tolist() == [2.5, 2.5, 2.5]

@@ -26,12 +26,21 @@ def test_singular_values_come_near_one_and_the_vectors_stay(shape):
     assert not orthogonal(np.zeros(shape)).any()
 
 
+@pytest.mark.parametrize(
+    ("dtype", "scale"), [("float32", 1e25), ("float32", 1e-30), ("float64", 1e200)]
+)
+def test_the_scale_of_a_gradient_does_not_count(dtype, scale):
+    x = generator().normal((4, 6), "float64")
+    found = orthogonal((x * scale).astype(dtype))
+    assert abs(found - orthogonal(x)).max() <= 1e4 * np.finfo(dtype).eps
+
+
 @pytest.mark.parametrize("shape", [(6, 24), (24, 6), (6, 2, 2, 3)])
 def test_one_step_moves_by_an_orthogonal_matrix_of_the_stated_scale(shape):
     p = nn.Parameter(generator().normal(shape, "float64"))
     before = p.data.copy()
     optimizer = optim.Muon([p], lr=0.5, weight_decay=0.25)
-    assert optimizer.state_dict().keys() == {"groups", "parameters"}
+    assert optimizer.state_dict().keys() == {"kind", "groups", "parameters"}
     optimizer.zero_grad()
     optimizer.step()
     assert np.array_equal(p.data, before)

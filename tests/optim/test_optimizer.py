@@ -240,11 +240,13 @@ def test_a_state_of_other_parameters_is_refused_and_changes_nothing():
     del wrong["parameters"]["1"]["v"]
     for state, message in [
         (wrong, r"parameter 0 .*\(4, 3\).*parameter 1"),
-        (optim.SGD(params).state_dict(), "group 0 has the settings lr, momentum"),
+        (optim.SGD(params).state_dict(), "state of SGD; group 0 has the settings lr, momentum"),
+        (optim.Adam(params, weight_decay=0.01).state_dict(), "state of Adam"),
+        (optim.SGD(params, momentum=0.9).state_dict(), "state of SGD"),
         (optim.AdamW(params[:2]).state_dict(), "it has 2 parameters"),
-        ({"groups": {}, "parameters": {}}, "it has 0 groups"),
+        ({"kind": "AdamW", "groups": {}, "parameters": {}}, "it has 0 groups"),
         ({}, "not the state of an optimiser"),
-        ({"groups": [1], "parameters": {}}, "not the state of an optimiser"),
+        ({"kind": "AdamW", "groups": [1], "parameters": {}}, "not the state of an optimiser"),
     ]:
         with pytest.raises(CheckpointError, match=message):
             optimizer.load_state_dict(state)
@@ -252,6 +254,77 @@ def test_a_state_of_other_parameters_is_refused_and_changes_nothing():
     assert after["groups"] == before["groups"]
     for i, entry in after["parameters"].items():
         assert all(np.array_equal(entry[k], before["parameters"][i][k]) for k in entry)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (("groups", "0", "lr"), -1, "group 0 cannot be.*lr is -1"),
+        (("groups", "0", "lr"), "a", "group 0 cannot be.*lr is 'a'"),
+        (("groups", "0", "betas"), [0.9], r"betas are two numbers, not \(0\.9,\)"),
+        (("groups", "0", "betas"), ["a", 0.9], "betas is"),
+        (("parameters", "1", "step"), -5, "parameter 1 cannot be: step is -5"),
+        (("parameters", "1", "step"), 1.5, r"step is 1\.5"),
+        (("parameters", "1", "step"), "a", "step is 'a'"),
+        (("parameters", "1", "m"), ["a"] * 5, "parameter 1 m is <U1"),
+        (("parameters", "1", "v"), [[1.0], [1.0, 2.0]], "parameter 1 v is no array"),
+        (("parameters", "1", "v"), -np.ones(5), "v has negative numbers"),
+    ],
+)
+def test_a_state_of_what_cannot_be_is_damage(place, value, message):
+    params = parameters()
+    optimizer = optim.AdamW(params, lr=0.25)
+    state = optimizer.state_dict()
+    *path, name = place
+    inner = state
+    for key in path:
+        inner = inner[key]
+    inner[name] = value
+    with pytest.raises(CheckpointError, match=message):
+        optimizer.load_state_dict(state)
+    assert optimizer.groups[0]["lr"] == 0.25
+
+
+def test_a_muon_with_and_one_without_the_rest_have_other_states():
+    params = parameters()
+    alone, both = optim.Muon(params[:1]), optim.Muon(params[:1], rest=optim.SGD(params[1:2]))
+    with pytest.raises(CheckpointError, match="has one and this Muon none"):
+        alone.load_state_dict(both.state_dict())
+    with pytest.raises(CheckpointError, match="has none and this Muon one"):
+        both.load_state_dict(alone.state_dict())
+
+
+def test_sgd_without_momentum_keeps_none_and_forgets_an_infinite_gradient():
+    (p,) = parameters()[1:2]
+    optimizer = optim.SGD([p], lr=1.0)
+    p.grad = tg.Tensor(np.full(5, np.inf))
+    optimizer.step()
+    p.data[...] = 1.0
+    p.grad = tg.Tensor(np.full(5, 0.25))
+    optimizer.step()
+    assert p.tolist() == [0.75] * 5
+    assert optimizer.state_dict()["parameters"]["0"].keys() == {"step"}
+
+
+def test_momentum_may_be_switched_on_later_and_belongs_to_the_state_then():
+    (p,), (q,) = parameters()[1:2], parameters()[1:2]
+    optimizer, reference = optim.SGD([p], lr=0.5), optim.SGD([q], lr=0.5, momentum=0.5)
+    optimizer.groups[0]["momentum"] = 0.5
+    for _ in range(2):
+        p.grad = q.grad = tg.Tensor(np.full(5, 0.25))
+        optimizer.step()
+        reference.step()
+    assert np.array_equal(p.data, q.data)
+    resumed = optim.SGD([nn.Parameter(p.data)], lr=0.5)
+    resumed.load_state_dict(optimizer.state_dict())
+    assert resumed.state_dict()["parameters"]["0"]["momentum"].tolist() == [0.375] * 5
+
+
+def test_settings_may_be_numpys_numbers():
+    optimizer = optim.AdamW(parameters(), lr=np.float32(0.5), betas=[np.float64(0.5), 0.75])
+    json.dumps(optimizer.state_dict()["groups"])
+    optimizer.load_state_dict(optimizer.state_dict())
+    assert optimizer.groups[0]["betas"] == (0.5, 0.75)
 
 
 def test_a_parameter_that_got_another_array_is_taken_back():
@@ -316,7 +389,15 @@ def test_the_step_is_one_event_of_a_trace():
         (lambda p: optim.SGD(p, lr=-1.0), "lr is -1"),
         (lambda p: optim.SGD(p, momentum=1.0), "momentum is 1"),
         (lambda p: optim.SGD(p, nesterov=True), "momentum > 0"),
+        (lambda p: optim.SGD(p, lr="a"), "lr is 'a'"),
+        (lambda p: optim.SGD(p, momentum=0.9, nesterov="yes"), "nesterov is 'yes'"),
+        (lambda p: optim.SGD(p).step("a"), "lr_factor is 'a'"),
         (lambda p: optim.AdamW(p, betas=(0.9, 1.0)), "betas"),
+        (lambda p: optim.AdamW(p, betas=0.9), r"two numbers, not 0\.9"),
+        (lambda p: optim.AdamW([{"params": p, "betas": (0.9,)}]), "two numbers"),
+        (lambda p: optim.Muon(p[:1], iterations=-1), "iterations is -1"),
+        (lambda p: optim.Muon(p[:1], iterations=2.5), r"iterations is 2\.5"),
+        (lambda p: optim.Muon(p[:1], iterations="a"), "iterations is 'a'"),
         (lambda p: optim.AdamW(p, eps=-1e-8), "eps"),
         (lambda p: optim.AdamW(p, weight_decay=math.nan), "weight_decay"),
         (lambda p: optim.Muon(p), "matrices"),

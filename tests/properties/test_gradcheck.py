@@ -10,6 +10,7 @@ import pytest
 
 import tinygen as tg
 from tinygen import ops
+from tinygen.errors import DtypeError, UsageError
 from tinygen.testing import GradientError, check_grad
 from tinygen.testing.catalogue import load
 from tinygen.testing.derivatives import slopes
@@ -100,6 +101,51 @@ def test_a_right_first_order_does_not_hide_a_wrong_second() -> None:
     check_grad(Cube.apply, x, order=1)
     with pytest.raises(GradientError, match="second derivative is wrong"):
         check_grad(Cube.apply, x)
+
+
+class WrongAtThird(tg.Function):
+    """y = x^4: values, first and second derivatives are right; x is detached in the second."""
+
+    def forward(self, x: Any) -> Any:
+        self.save(x=x)
+        return x**4
+
+    def backward(self, g: Any) -> Any:
+        return g * Slope.apply(self.saved.x)
+
+
+class Slope(tg.Function):
+    """y = 4 x^3."""
+
+    def forward(self, x: Any) -> Any:
+        self.save(x=x)
+        return 4 * x**3
+
+    def backward(self, g: Any) -> Any:
+        x = self.saved.x
+        return 12.0 * g * (x.detach() if isinstance(x, tg.Tensor) else x) ** 2
+
+
+def test_every_order_that_is_asked_for_is_checked() -> None:
+    x = np.array([0.5, -1.5])
+    check_grad(WrongAtThird.apply, x)
+    with pytest.raises(GradientError, match="third derivative is wrong"):
+        check_grad(WrongAtThird.apply, x, order=3)
+    for order in (1, 2, 3, 4):
+        report = check_grad(lambda x, y: (ops.tanh(x * y), ops.exp(y)), x, x[::-1] / 2, order=order)
+        assert report.rejected == 0
+    assert check_grad(lambda x: 2.0 * x, x, order=3).rejected == 0  # whose second is 0 already
+
+
+@pytest.mark.parametrize("order", [0, -1, 1.5, "a", True])
+def test_an_order_below_one_is_refused(order: Any) -> None:
+    with pytest.raises(UsageError, match="order is"):
+        check_grad(ops.exp, np.ones(2), order=order)
+
+
+def test_what_is_no_function_is_refused() -> None:
+    with pytest.raises(DtypeError, match="not NoneType"):
+        check_grad(None, np.ones(2))  # type: ignore[arg-type]
 
 
 def test_several_inputs_outputs_and_constants() -> None:

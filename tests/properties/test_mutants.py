@@ -35,6 +35,18 @@ def test_the_sample_tries_every_mutant() -> None:
     assert {mutant for _, mutant in SAMPLE} == MUTANTS.keys()
 
 
+@pytest.mark.parametrize("n", range(12))
+def test_a_sample_has_no_mutant_twice(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    fitting = [mutant for mutant in MUTANTS.values() if mutant.reason(CATALOGUE["exp"]) is None]
+    few = {mutant.name: mutant for mutant in fitting[:n]}
+    monkeypatch.setattr("tinygen.testing.report.MUTANTS", few)
+    for op in CATALOGUE.values():
+        tried = sampled(op)
+        assert len({mutant.name for mutant in tried}) == len(tried)
+        fits = sum(mutant.reason(op) is None for mutant in few.values())
+        assert len(tried) == min(3, fits)
+
+
 @pytest.mark.parametrize("name", ["tanh", "matmul", "cross_entropy"])
 def test_a_planted_mistake_changes_what_it_says(name: str) -> None:
     """In value or in a derivative; and the op in the catalogue stays as it was."""

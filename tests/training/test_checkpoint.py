@@ -14,7 +14,13 @@ from hypothesis.extra import numpy as npst
 
 from tinygen import files
 from tinygen.checkpoints import _seal, load_state, load_tensors, save_state, save_tensors
-from tinygen.errors import CheckpointError, OutputError, UnavailableError
+from tinygen.errors import (
+    CheckpointError,
+    DtypeError,
+    OutputError,
+    UnavailableError,
+    UsageError,
+)
 
 names = st.text(st.characters(exclude_characters="/", exclude_categories=["Cs"]), min_size=1)
 arrays = npst.arrays(
@@ -192,8 +198,79 @@ def test_a_checkpoint_of_another_format_or_kind_says_so(tmp_path: Path) -> None:
         load_tensors(folder)
 
 
-def test_keys_that_could_not_come_back_are_refused(tmp_path: Path) -> None:
-    for state in ({"model": {"a/b": np.zeros(1)}}, {"model": {1: np.zeros(1)}}):
-        with pytest.raises(TypeError, match="keys of a state"):
-            save_state(tmp_path / "step", state)
-        assert not (tmp_path / "step").exists()
+@pytest.mark.parametrize(
+    ("state", "error", "message"),
+    [
+        ({"model": {"a/b": np.zeros(1)}}, DtypeError, "keys of a state"),
+        ({"model": {1: np.zeros(1)}}, DtypeError, "keys of a state"),
+        ({"model": {"list": [{1: 2}]}}, DtypeError, "keys of a state"),
+        ({"../escaped": {"w": np.zeros(1)}}, UsageError, r"names a file.*\.\./escaped"),
+        ({"/tmp/escaped": {"w": np.zeros(1)}}, UsageError, "names a file"),
+        ({"a\\b": {"w": np.zeros(1)}}, UsageError, "names a file"),
+        ({"": {"w": np.zeros(1)}}, UsageError, "names a file"),
+        ({1: {"w": np.zeros(1)}}, UsageError, "names a file"),
+        ({"model": {"__metadata__": np.zeros(1)}}, UsageError, "cannot be named '__metadata__'"),
+        ({"model": {"\ud800": np.zeros(1)}}, UsageError, "cannot be named"),
+        ({"model": {"w": np.zeros(1, complex)}}, DtypeError, "w is complex128"),
+        ({"model": {"w": np.zeros(1, np.longdouble)}}, DtypeError, "convert"),
+        ({"model": {"w": np.array(["a"])}}, DtypeError, "w is <U1"),
+        ({"model": {"w": np.array([None])}}, DtypeError, "w is object"),
+        ({"w": np.zeros(1)}, DtypeError, "w is ndarray.*into a dict"),
+        ({"loop": {"loss": float("nan")}}, UsageError, "loop/loss is nan"),
+        ({"loop": {"losses": [0.5, float("inf")]}}, UsageError, "loop/losses/1 is inf"),
+        ({"loop": {"loss": np.float32(1)}}, DtypeError, r"loop/loss is float32.*\.item\(\)"),
+        ({"loop": {"when": {1, 2}}}, DtypeError, "loop/when is set"),
+    ],
+)
+def test_what_could_not_come_back_is_refused_before_anything_is_written(
+    tmp_path: Path, state: dict[Any, Any], error: type[Exception], message: str
+) -> None:
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    with pytest.raises(error, match=message):
+        save_state(folder / "step", state)
+    assert list(tmp_path.rglob("*")) == [folder]
+
+
+def test_tensors_of_a_name_or_dtype_that_cannot_be_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="__metadata__"):
+        save_tensors(tmp_path / "t.safetensors", {"__metadata__": np.zeros(1)})
+    with pytest.raises(DtypeError, match="complex64"):
+        save_tensors(tmp_path / "t.safetensors", {"w": np.zeros(1, np.complex64)})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"state": None},
+        {"state": []},
+        {"files": None},
+        {"files": {"model.safetensors": None}},
+        {"files": {"model.safetensors": {}}},
+        {"files": {"../../x": {"bytes": 1, "sha256": ""}}},
+        {"files": {"../step/model.safetensors": {"bytes": 1, "sha256": ""}}},
+        {"files": {"state.json": {"bytes": 1, "sha256": ""}}},
+        {"format": None},
+        {"state": {"model": 5, "optimizer": {}}},
+        {"state": {"model": {"bias": 1}, "optimizer": {}}},
+        {"state": {"model": {}, "optimizer": {"0": "a"}}},
+    ],
+)
+def test_a_seal_does_not_make_a_malformed_state_good(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    folder = tmp_path / "step"
+    save_state(folder, STATE)
+    sealed = json.loads((folder / "state.json").read_text())
+    del sealed["sha256"]
+    (folder / "state.json").write_bytes(_seal({**sealed, **change}))
+    with pytest.raises(CheckpointError):
+        load_state(folder)
+
+
+@pytest.mark.parametrize("body", [{}, {"format": 1}])
+def test_a_sealed_state_without_its_entries_is_damage(tmp_path: Path, body: dict[str, Any]) -> None:
+    (tmp_path / "state.json").write_bytes(_seal(body))
+    with pytest.raises(CheckpointError):
+        load_state(tmp_path)

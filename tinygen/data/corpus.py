@@ -13,7 +13,8 @@ SEPARATOR = b"\n"
 
 @dataclass(frozen=True)
 class Corpus:
-    """Documents in a fixed order, none empty, as the bytes that were read.
+    """Documents in a fixed order, none empty, as the bytes that were read (without a byte order
+    mark).
 
     `skipped` has a line, "name: reason", for each thing that was found and left out.
     """

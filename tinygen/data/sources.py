@@ -24,6 +24,9 @@ def read_corpus(source: StrPath, *, field: str = "text", raw: bool = False) -> C
     Python lacks.
     """
     name = str(source)
+    names = ", ".join((*EMBEDDED, *DATASETS))
+    if not name:
+        raise InputError(f"the name of the data is empty; give a file, a folder, or one of {names}")
     if name in EMBEDDED:
         return EMBEDDED[name]()
     if name in FETCHED:
@@ -36,7 +39,6 @@ def read_corpus(source: StrPath, *, field: str = "text", raw: bool = False) -> C
     if not path.exists():
         if name in DATASETS:
             raise InputError(f"the data {name!r} are {DATASETS[name].kind}, no text")
-        names = ", ".join((*EMBEDDED, *FETCHED))
         raise InputError(f"no data {name!r}: neither a file, nor a folder, nor one of {names}")
     return read_text(path, raw=raw)
 

@@ -1,9 +1,11 @@
 """Readers of text: one file, a folder, JSON lines. Each returns a Corpus.
 
-`raw` is for the byte tokenizer, to which any file is text. Without it a file must be UTF-8 and
-hold no NUL byte (the sign of a binary file, and of UTF-16).
+`raw` is for the byte tokenizer, to which any file is text, as it is. Without it a file must be
+UTF-8 and hold no NUL byte (the sign of a binary file, and of UTF-16); a byte order mark at its
+start is no part of the text and is left out.
 """
 
+import codecs
 import json
 from collections.abc import Collection
 from pathlib import Path
@@ -95,10 +97,11 @@ def _json_document(line: str, field: str, place: str) -> bytes:
 
 
 def _check_text(data: bytes, name: str, *, raw: bool) -> bytes:
-    if not data:
+    text = data if raw else data.removeprefix(codecs.BOM_UTF8)
+    if not text:
         raise InputError(f"{name} is empty; there is nothing to learn from")
     if raw:
-        return data
+        return text
     nul = data.find(0)
     if nul >= 0:
         raise InputError(
@@ -106,7 +109,7 @@ def _check_text(data: bytes, name: str, *, raw: bool) -> bytes:
             "convert it to UTF-8, or ask for the byte tokenizer"
         )
     decode_utf8(data, name)
-    return data
+    return text
 
 
 def _of_path(path: StrPath, documents: tuple[bytes, ...], skipped: tuple[str, ...] = ()) -> Corpus:

@@ -50,6 +50,8 @@ class GELU(Module):
 
 
 class Tanh(Module):
+    """tanh x."""
+
     def forward(self, x: Value) -> Any:
         return ops.tanh(x)
 

@@ -33,23 +33,31 @@ class KeyValueCache:
         self.values: Array = None
 
     def append(self, k: Value, v: Value) -> tuple[Array, Array]:
-        """k, v (B, H_kv, T, D): the new positions, which follow those appended before."""
+        """k, v (B, H_kv, T, D): the new positions, which follow those appended before, and are of
+        the same batch, heads, D and dtype."""
         if getattr(k, "requires_grad", False) or getattr(v, "requires_grad", False):
             raise GraphError(
                 "a key/value cache would lose the gradient of what it keeps: call the model inside "
                 "tg.no_grad(), or without a cache."
             )
         k, v = (x.data if isinstance(x, Tensor) else x for x in (k, v))
+        if k.ndim != 4 or k.shape != v.shape or k.dtype != v.dtype:
+            raise ShapeError(
+                f"a cache takes keys and values (B, heads, T, D) of one form, and these are "
+                f"{k.dtype}{list(k.shape)} and {v.dtype}{list(v.shape)}."
+            )
         B, H_kv, T, D = k.shape
         if self.keys is None:
             xp = backend_of([k]).xp
             self.keys = xp.empty((B, H_kv, self.capacity, D), k.dtype)
             self.values = xp.empty_like(self.keys)
         stop = self.length + T
-        if stop > self.capacity or self.keys.shape[0] != B:
+        mine = (*self.keys.shape[:2], self.keys.shape[3], self.keys.dtype)
+        if stop > self.capacity or (B, H_kv, D, k.dtype) != mine:
             raise ShapeError(
-                f"a cache of {self.length} positions, capacity {self.capacity}, batch "
-                f"{self.keys.shape[0]} cannot take {T} positions of batch {B}. Start a new cache."
+                f"a cache of {self.length} positions, capacity {self.capacity}, batch {mine[0]}, "
+                f"{mine[1]} heads of {mine[2]} {mine[3]} numbers cannot take {T} positions of "
+                f"batch {B}, {H_kv} heads of {D} {k.dtype} numbers. Start a new cache."
             )
         self.keys[:, :, self.length : stop] = k
         self.values[:, :, self.length : stop] = v
@@ -104,11 +112,12 @@ class MultiHeadAttention(Module):
     def _attend_with(self, cache: KeyValueCache, qkv: Value, mask: Value) -> Any:
         B, T, packed = qkv.shape
         H, H_kv = self.n_head, self.n_kv_head
-        heads = ops.reshape(qkv, (B, T, H + 2 * H_kv, packed // (H + 2 * H_kv)))
+        D = packed // (H + 2 * H_kv)
+        heads = ops.reshape(qkv, (B, T, H + 2 * H_kv, D))
         heads = ops.permute_dims(heads, (0, 2, 1, 3))  # (B, H + 2 H_kv, T, D)
         k, v = cache.append(heads[:, H : H + H_kv], heads[:, H + H_kv :])  # (B, H_kv, length, D)
         out = ops.attention(heads[:, :H], k, v, causal=self.causal, mask=mask)  # (B, H, T, D)
-        return ops.reshape(ops.permute_dims(out, (0, 2, 1, 3)), (B, T, -1))
+        return ops.reshape(ops.permute_dims(out, (0, 2, 1, 3)), (B, T, H * D))
 
     def settings(self) -> str:
         grouped = "" if self.n_kv_head == self.n_head else f", n_kv_head={self.n_kv_head}"

@@ -6,18 +6,20 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from tinygen.function import Value
-from tinygen.nn.module import Module, Part
+from tinygen.nn.module import Module, Part, parts_of
 
 
 class ModuleList(Module):
     """A list of modules. A plain list serves a model as well; this one can stand alone: it has
-    parameters, a state and a `repr`. Its parts are named by position."""
+    parameters, a state and a `repr`. Its modules are named by position, and what a subclass adds
+    by attribute, as in any module."""
 
     def __init__(self, modules: Iterable[Module] = ()) -> None:
         self.entries = list(modules)
 
     def parts(self) -> Iterator[tuple[str, Part]]:
-        return ((str(i), module) for i, module in enumerate(self.entries))
+        for name, value in vars(self).items():
+            yield from parts_of(enumerate(value) if name == "entries" else [(name, value)])
 
     def append(self, module: Module) -> None:
         self.entries.append(module)

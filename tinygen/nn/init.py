@@ -20,12 +20,18 @@ from tinygen.random import Generator
 
 Shape = tuple[int, ...]
 
+_NARROW = math.sqrt(math.pi / 2)
+"""The bound below which fewer uniform proposals than normal ones fail: sqrt(2 pi) / (2 bound) of
+as many are kept."""
+
 
 def zeros(shape: Shape, dtype: Any = "float32") -> Array:
+    """Zeros: biases."""
     return np.zeros(shape, dtype)
 
 
 def ones(shape: Shape, dtype: Any = "float32") -> Array:
+    """Ones: the weights of a norm."""
     return np.ones(shape, dtype)
 
 
@@ -39,7 +45,8 @@ def uniform(
 def normal(
     shape: Shape, mean: float = 0.0, std: float = 1.0, *, rng: Generator, dtype: Any = "float32"
 ) -> Array:
-    return rng.normal(shape, dtype) * std + mean
+    """N(mean, std^2)."""
+    return _moved(rng.normal(shape, dtype), mean, std)
 
 
 def truncated_normal(
@@ -51,13 +58,33 @@ def truncated_normal(
     rng: Generator,
     dtype: Any = "float32",
 ) -> Array:
-    """Normal, drawn again where it is farther than `bound` (times `std`) from the mean."""
+    """N(mean, std^2) within `bound` (times `std`) of the mean.
+
+    By rejection: what falls outside is drawn again. For a narrow bound, where most of a normal
+    would fall outside, proposals are uniform and kept with probability exp(-x^2 / 2) (Robert 1995,
+    section 2.2).
+    """
     if not bound > 0:
         raise UsageError(f"truncated_normal: bound is {bound}; it must be positive.")
-    x = rng.normal(shape, dtype)
-    while (outside := abs(x) > bound).any():
-        x[outside] = rng.normal(int(outside.sum()), dtype)
-    return x * std + mean
+    x = zeros(shape, dtype)
+    left = np.ones(shape, bool)
+    while n := int(left.sum()):
+        if bound > _NARROW:
+            proposed = rng.normal(n, dtype)
+            kept = abs(proposed) <= bound
+        else:
+            proposed = rng.uniform(n, -bound, bound, dtype)
+            kept = rng.uniform(n, dtype=dtype) < np.exp(-proposed * proposed / 2)
+        x[left] = proposed
+        left[left] = ~kept
+    return _moved(x, mean, std)
+
+
+def _moved(x: Array, mean: float, std: float) -> Array:
+    """std x + mean, in place: an array stays an array, of its dtype."""
+    x *= std
+    x += mean
+    return x
 
 
 def xavier_uniform(

@@ -12,20 +12,23 @@
 
 The walk reads `vars(self)` in insertion order, through modules, lists, tuples and dicts, and a name
 is the path it took: `layers.0.weight`. Nothing is registered and no attribute access is
-intercepted, so the order is that of the source and the same in every run.
+intercepted, so the order is that of the source and the same in every run. A module may be reached
+by several paths, or from below; it counts once, and every path to it is a name of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Self, TypeAlias, TypeVar
 
 import numpy as np
 
 from tinygen import trace
+from tinygen.arguments import float_dtype, saved_array
 from tinygen.backend import backend_of
-from tinygen.errors import CheckpointError, DtypeError
+from tinygen.errors import CheckpointError, UsageError
 from tinygen.function import no_grad
 from tinygen.nn.parameter import Buffer, Parameter
 from tinygen.random import Generator
@@ -58,7 +61,8 @@ class Module:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         for pre_hook in tuple(self.forward_pre_hooks):
             replaced = pre_hook(self, args)
-            args = args if replaced is None else replaced
+            if replaced is not None:
+                args = replaced if isinstance(replaced, tuple) else (replaced,)
         if trace.active is None:
             result = self.forward(*args, **kwargs)
         else:
@@ -73,22 +77,41 @@ class Module:
 
     def parts(self) -> Iterator[tuple[str, Part]]:
         """The direct parts with their names: attributes, looked for inside lists, tuples, dicts."""
-        return _parts(vars(self).items())
+        return parts_of(vars(self).items())
 
-    def walk(self, *, tied: bool = False) -> Iterator[tuple[str, Part]]:
+    def walk(self) -> Iterator[tuple[str, Part]]:
         """This module (named "") and every part below it, depth first, each once under its first
-        name; with `tied`, once under each of its names."""
-        stack: list[tuple[str, Part, tuple[int, ...]]] = [("", self, ())]
+        name. Raises UsageError where a name could not stand in a state: twice, or with a "/"."""
+        stack: list[tuple[str, Part]] = [("", self)]
         seen: set[int] = set()
+        names: set[str] = set()
         while stack:
-            path, part, above = stack.pop()
-            if id(part) in (above if tied else seen):
+            path, part = stack.pop()
+            if id(part) in seen:
                 continue
+            if path in names or "/" in path:
+                fault = 'has a "/" in its name' if "/" in path else "is named as another part"
+                raise UsageError(
+                    f"{type(self).__name__}: {path!r} {fault}, so a state could not hold it. "
+                    "Choose another attribute or key of the dict."
+                )
             seen.add(id(part))
+            names.add(path)
             yield path, part
             if isinstance(part, Module):
-                prefix, above = f"{path}." if path else "", (*above, id(part))
-                stack += reversed([(prefix + name, p, above) for name, p in part.parts()])
+                prefix = f"{path}." if path else ""
+                stack += reversed([(prefix + name, p) for name, p in part.parts()])
+
+    def _at(self, path: str) -> Part | None:
+        """What lies at `path`, by any of its names."""
+        for name, part in self.parts():
+            if name == path:
+                return part
+            if isinstance(part, Module) and path.startswith(f"{name}."):
+                found = part._at(path[len(name) + 1 :])
+                if found is not None:
+                    return found
+        return None
 
     def _named(self, kind: type[Kind]) -> list[tuple[str, Kind]]:
         return [(name, part) for name, part in self.walk() if isinstance(part, kind)]
@@ -98,12 +121,15 @@ class Module:
         return self._named(Parameter)
 
     def parameters(self) -> list[Parameter]:
+        """What is learned, here and below; a tied parameter once."""
         return [parameter for _, parameter in self.named_parameters()]
 
     def named_buffers(self) -> list[tuple[str, Buffer]]:
+        """Pairs (name, buffer) in the source's order."""
         return self._named(Buffer)
 
     def buffers(self) -> list[Buffer]:
+        """What is kept but not learned, here and below."""
         return [buffer for _, buffer in self.named_buffers()]
 
     def named_modules(self) -> list[tuple[str, Module]]:
@@ -111,13 +137,15 @@ class Module:
         return self._named(Module)
 
     def modules(self) -> list[Module]:
+        """This module and all below it."""
         return [module for _, module in self.named_modules()]
 
     def named_children(self) -> list[tuple[str, Module]]:
-        """The modules directly below this one."""
+        """Pairs (name, module) of those directly below this one."""
         return [(name, part) for name, part in self.parts() if isinstance(part, Module)]
 
     def children(self) -> list[Module]:
+        """The modules directly below this one."""
         return [child for _, child in self.named_children()]
 
     def named_generators(self) -> dict[str, Generator]:
@@ -138,6 +166,7 @@ class Module:
         return self
 
     def eval(self) -> Self:
+        """Clears `training` here and below."""
         return self.train(False)
 
     @contextmanager
@@ -154,15 +183,14 @@ class Module:
                 module.training = training
 
     def to(self, device: str | None = None, dtype: Any = None) -> Self:
-        """Moves parameters and buffers to `device`, and the floating-point ones to `dtype`.
+        """Moves parameters and buffers to `device`, and the floating-point ones to `dtype`, which
+        is "float32" or "float64".
 
-        They stay the same objects, so an optimiser that holds them goes on; gradients are dropped.
+        They stay the same objects; gradients are dropped. Make the optimiser afterwards: it keeps
+        its numbers in the dtype and on the device that it found, and refuses parameters that moved.
         """
-        if dtype is not None and np.dtype(dtype).kind != "f":
-            raise DtypeError(
-                f"a module's parameters are floating-point numbers, and {np.dtype(dtype)} is not a "
-                'floating-point dtype. Use "float32" or "float64".'
-            )
+        if dtype is not None:
+            dtype = float_dtype(f"{type(self).__name__}.to", dtype)
         for _, tensor in self._named(Tensor):
             kept = tensor.dtype if tensor.dtype.kind != "f" else dtype
             tensor.data = tensor.detach().to(device, kept).data
@@ -194,28 +222,30 @@ class Module:
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
         """Copies the arrays of `state` into the parameters and buffers, in place.
 
-        Shapes must agree; another floating-point dtype is cast. A tied parameter may be given by
-        any of its names, or by several if they agree. Raises CheckpointError, listing every
-        missing, surplus and unfitting entry, before anything is changed; without `strict`, missing
-        and surplus entries are left out instead.
+        Shapes must agree; another floating-point dtype is cast, if it holds the numbers. A tied
+        parameter may be given by any of its names, or by several if they agree. Raises
+        CheckpointError, listing every missing, surplus and unfitting entry, before anything is
+        changed; without `strict`, missing and surplus entries are left out instead.
         """
-        names = {name: part for name, part in self.walk(tied=True) if isinstance(part, Tensor)}
+        wanted = dict(self._named(Tensor))
         found: dict[Tensor, tuple[str, np.ndarray[Any, Any]]] = {}
         faults = []
         for name, value in state.items():
-            tensor = names.get(name)
-            array = np.asarray(value)
-            if tensor is None:
-                faults += [f"surplus {name} {array.shape}"] if strict else []
-            elif fault := _unfit(array, tensor):
+            tensor = wanted[name] if name in wanted else self._at(name)
+            if not isinstance(tensor, Tensor):
+                shape = getattr(value, "shape", type(value).__name__)
+                faults += [f"surplus {name} {shape}"] if strict else []
+                continue
+            try:
+                array = saved_array(value, tensor.shape, tensor.dtype)
+            except CheckpointError as fault:
                 faults.append(f"{name} {fault}")
-            elif tensor in found and not np.array_equal(found[tensor][1], array):
-                faults.append(f"{name} differs from {found[tensor][0]}, to which it is tied")
-            else:
-                found[tensor] = name, array
+                continue
+            first, other = found.setdefault(tensor, (name, array))
+            if not np.array_equal(other, array, equal_nan=True):
+                faults.append(f"{name} differs from {first}, to which it is tied")
         if strict:
-            wanted = self._named(Tensor)
-            faults += [f"missing {name} {x.shape}" for name, x in wanted if x not in found]
+            faults += [f"missing {name} {x.shape}" for name, x in wanted.items() if x not in found]
         if faults:
             raise CheckpointError(
                 f"this state does not fit {type(self).__name__}: {'; '.join(faults)}. Build the "
@@ -228,19 +258,22 @@ class Module:
     # ---- hooks
 
     def register_forward_pre_hook(self, hook: Callable[..., Any]) -> Callable[[], None]:
-        """Call `hook(module, args)` before `forward`; a tuple that it returns replaces `args`.
-        Returns a function that removes the hook."""
-        self.forward_pre_hooks = [*self.forward_pre_hooks, hook]
-        return lambda: self._remove_hook("forward_pre_hooks", hook)
+        """Call `hook(module, args)` before `forward`; what it returns, unless None, replaces
+        `args`: a tuple all of them, anything else the only one. Returns a function that removes the
+        hook."""
+        return self._add_hook("forward_pre_hooks", hook)
 
     def register_forward_hook(self, hook: Callable[..., Any]) -> Callable[[], None]:
         """Call `hook(module, args, result)` after `forward`; what it returns, unless None, replaces
         the result. Returns a function that removes the hook."""
-        self.forward_hooks = [*self.forward_hooks, hook]
-        return lambda: self._remove_hook("forward_hooks", hook)
+        return self._add_hook("forward_hooks", hook)
 
-    def _remove_hook(self, where: str, hook: Callable[..., Any]) -> None:
-        setattr(self, where, [kept for kept in getattr(self, where) if kept is not hook])
+    def _add_hook(self, where: str, hook: Callable[..., Any]) -> Callable[[], None]:
+        # A wrapping of its own: two registrations of one function are two, and a module that
+        # serves as a hook is no part of this one.
+        added = partial(hook)
+        setattr(self, where, [*getattr(self, where), added])
+        return lambda: setattr(self, where, [h for h in getattr(self, where) if h is not added])
 
     # ---- what it looks like
 
@@ -249,24 +282,29 @@ class Module:
         return ""
 
     def __repr__(self) -> str:
-        rows = [(text, f"{count:,}" if count else "") for text, count in _rows(self, "", 0)]
+        rows = [(text, f"{count:,}" if count else "") for text, count in _rows(self, "", 0, set())]
         width, margin = (max(len(row[i]) for row in rows) for i in range(2))
         lines = [f"{text:<{width}}  {count:>{margin}}" for text, count in rows]
         return "\n".join(line.rstrip() for line in lines)
 
 
-def _parts(items: Iterable[tuple[Any, Any]], prefix: str = "") -> Iterator[tuple[str, Part]]:
+def parts_of(
+    items: Iterable[tuple[Any, Any]], prefix: str = "", above: tuple[int, ...] = ()
+) -> Iterator[tuple[str, Part]]:
+    """The parts among named values, looked for inside lists, tuples and dicts."""
     for name, value in items:
         if isinstance(value, (Parameter, Buffer, Module, Generator)):
             yield f"{prefix}{name}", value
-        elif isinstance(value, (list, tuple)):
-            yield from _parts(enumerate(value), f"{prefix}{name}.")
-        elif isinstance(value, dict):
-            yield from _parts(value.items(), f"{prefix}{name}.")
+        elif isinstance(value, (list, tuple, dict)) and id(value) not in above:
+            inside = value.items() if isinstance(value, dict) else enumerate(value)
+            yield from parts_of(inside, f"{prefix}{name}.", (*above, id(value)))
 
 
-def _rows(part: Module | Tensor, name: str, depth: int) -> Iterator[tuple[str, int]]:
-    """The lines of `repr`: (indented text, number of parameters)."""
+def _rows(
+    part: Module | Tensor, name: str, depth: int, seen: set[int]
+) -> Iterator[tuple[str, int]]:
+    """The lines of `repr`: (indented text, number of parameters). Below a module that was `seen`
+    before there is nothing new."""
     label = "  " * depth + (f"{name}: " if name else "")
     if isinstance(part, Tensor):
         text = f"{label}{type(part).__name__}{list(part.shape)} {part.dtype}"
@@ -274,15 +312,10 @@ def _rows(part: Module | Tensor, name: str, depth: int) -> Iterator[tuple[str, i
         return
     settings = part.settings()
     yield f"{label}{type(part).__name__}({settings})", part.n_parameters
+    if id(part) in seen:
+        return
+    seen.add(id(part))
     for inner_name, inner in part.parts():
         # A layer that says its settings has said the shapes of its parameters.
         if isinstance(inner, Module) or (isinstance(inner, Tensor) and not settings):
-            yield from _rows(inner, inner_name, depth + 1)
-
-
-def _unfit(array: np.ndarray[Any, Any], tensor: Tensor) -> str | None:
-    if array.shape != tensor.shape:
-        return f"has shape {array.shape} where the model has {tensor.shape}"
-    if array.dtype.kind != tensor.dtype.kind:
-        return f"is {array.dtype} where the model has {tensor.dtype}"
-    return None
+            yield from _rows(inner, inner_name, depth + 1, seen)

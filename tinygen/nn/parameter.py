@@ -1,18 +1,23 @@
-"""The two kinds of state that a module owns: what is learned, and what is merely kept."""
+"""The two kinds of state that a module owns: what is learned, and what is merely kept.
+
+Both take an array, or that of a Tensor, without a copy; lists and numbers as `tg.tensor` does.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
 from tinygen.backend import Array
-from tinygen.tensor import Tensor
+from tinygen.tensor import Tensor, tensor
 
 
 class Parameter(Tensor):
-    """A leaf that is learned: `Parameter(init.zeros((3,)))`. It takes the array without a copy."""
+    """A leaf that is learned: `Parameter(init.zeros((3,)))`."""
 
     __slots__ = ()
 
-    def __init__(self, data: Array | Tensor, requires_grad: bool = True) -> None:
-        super().__init__(data.data if isinstance(data, Tensor) else data, requires_grad)
+    def __init__(self, data: Any, requires_grad: bool = True) -> None:
+        super().__init__(_array(data), requires_grad)
 
 
 class Buffer(Tensor):
@@ -20,5 +25,11 @@ class Buffer(Tensor):
 
     __slots__ = ()
 
-    def __init__(self, data: Array | Tensor, requires_grad: bool = False) -> None:
-        super().__init__(data.data if isinstance(data, Tensor) else data, requires_grad)
+    def __init__(self, data: Any, requires_grad: bool = False) -> None:
+        super().__init__(_array(data), requires_grad)
+
+
+def _array(data: Any) -> Array:
+    if isinstance(data, Tensor):
+        return data.data
+    return data if hasattr(data, "dtype") else tensor(data).data

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from tinygen.errors import UsageError
+from tinygen.arguments import integer
 
 
 def require_sizes(layer: str, **sizes: int) -> None:
     """Raise UsageError where a size is not a positive integer."""
     for name, size in sizes.items():
-        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-            raise UsageError(f"{layer}: {name} is {size!r}; it must be a positive integer.")
+        integer(f"{layer}: {name}", size, least=1)

@@ -16,6 +16,7 @@ class Adam(Optimizer):
     with g += weight_decay p before. (The paper's moments are (1 - b1) m and (1 - b2) v.)"""
 
     moments = ("m", "v")
+    nonnegative = ("v",)
     decoupled: ClassVar[bool] = False
     """Whether weight decay acts on the parameter itself instead of on the gradient."""
 
@@ -27,9 +28,13 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
     ) -> None:
-        if len(betas) != 2:
-            raise UsageError(f"Adam: betas are two numbers, and these are {betas}.")
         super().__init__(parameters, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+
+    def _check(self, group: Group) -> None:
+        super()._check(group)
+        betas = group["betas"]
+        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+            raise UsageError(f"{type(self).__name__}: betas are two numbers, not {betas!r}.")
 
     def _update(self, flat: FlatParameters, group: Group, lr: float) -> None:
         update = backend_of([flat.data]).adamw_update

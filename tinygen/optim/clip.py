@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from tinygen.backend import backend_of
+from tinygen.backend import Array, backend_of
 from tinygen.errors import UsageError
 from tinygen.tensor import Tensor
 
@@ -23,10 +23,10 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
         raise UsageError(f"clip_grad_norm: max_norm is {max_norm}; it must be positive.")
     clipped = [p for p in _listed(parameters) if p.grad is not None]
     grads = [p.grad.data for p in clipped if p.grad is not None]
-    total = math.sqrt(math.fsum(float(backend_of([g]).xp.vdot(g, g)) for g in grads))
+    total = math.hypot(*map(_norm, grads))
     if math.isfinite(total) and total > max_norm:
         for p, g in zip(clipped, grads, strict=True):
-            p.grad = Tensor(g * (max_norm / total))
+            p.grad = Tensor(_scaled(g, max_norm / total))
     return total
 
 
@@ -38,6 +38,28 @@ def clip_grad_value(parameters: Iterable[Tensor], limit: float) -> None:
         if p.grad is not None:
             g = p.grad.data
             p.grad = Tensor(backend_of([g]).xp.clip(g, -limit, limit))
+
+
+def _norm(g: Array) -> float:
+    """The Euclidean norm of a gradient of any size: where squares would leave the range of its
+    dtype, they are those of its ratios to its largest element."""
+    xp = backend_of([g]).xp
+    limits = xp.finfo(g.dtype)
+    squares = float(xp.vdot(g, g))
+    if g.size * limits.smallest_normal / limits.eps < squares < math.inf:
+        return math.sqrt(squares)
+    largest = float(xp.abs(g).max(initial=0.0))
+    if not 0 < largest < math.inf:
+        return largest
+    ratios = g / g.dtype.type(largest)
+    return largest * math.sqrt(float(xp.vdot(ratios, ratios)))
+
+
+def _scaled(g: Array, factor: float) -> Array:
+    """factor g, where the dtype of g may be too narrow for the factor alone."""
+    if factor >= backend_of([g]).xp.finfo(g.dtype).smallest_normal:
+        return g * factor
+    return (g.astype("float64") * factor).astype(g.dtype)
 
 
 def _listed(parameters: Iterable[Tensor]) -> list[Tensor]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygen.arguments import saved_array
 from tinygen.backend import backend_of
 from tinygen.errors import CheckpointError, UsageError
 from tinygen.tensor import Tensor
@@ -64,17 +65,22 @@ class EMA:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Copies the averages from `state`. Raises CheckpointError, changing nothing, where names
-        or shapes differ from the model's."""
-        found = {name: np.shape(value) for name, value in state.items()}
-        wanted = {name: average.shape for name, average in self._averages.items()}
-        if found != wanted:
-            differing = sorted(
-                name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name)
-            )
+        """Copies the averages from `state`. Raises CheckpointError, changing nothing, where names,
+        shapes or kinds of numbers differ from the model's."""
+        faults = [f"{name} is surplus" for name in state if name not in self._averages]
+        found = {}
+        for name, average in self._averages.items():
+            if name not in state:
+                faults.append(f"{name} is missing")
+                continue
+            try:
+                found[name] = saved_array(state[name], average.shape, average.dtype)
+            except CheckpointError as fault:
+                faults.append(f"{name} {fault}")
+        if faults:
             raise CheckpointError(
-                f"these averages belong to another model: {', '.join(differing)} differ in name or "
-                "shape. Build the model with the configuration that the state was saved with."
+                f"these averages belong to another model: {'; '.join(faults)}. Build the model "
+                "with the configuration that the state was saved with."
             )
         for name, average in self._averages.items():
-            average[...] = backend_of([average]).asarray(state[name])
+            average[...] = backend_of([average]).asarray(found[name])

@@ -55,6 +55,14 @@ class FlatParameters:
             twin.moments[name][...] = moment
         return twin
 
+    def keep(self, moments: tuple[str, ...]) -> None:
+        """Have the moments of these names and no others: a new one is 0, as at first."""
+        if tuple(self.moments) != moments:
+            xp, old = backend_of([self.data]).xp, self.moments
+            self.moments = {
+                name: old[name] if name in old else xp.zeros_like(self.data) for name in moments
+            }
+
     def claim(self) -> None:
         """Move in every parameter whose array is not ours: at first, or after `p.data = array`."""
         for parameter, view in zip(self.parameters, self._views, strict=True):

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tinygen import ops
+from tinygen.arguments import integer
 from tinygen.backend import Array, backend_of
-from tinygen.errors import UsageError
+from tinygen.errors import CheckpointError, UsageError
 from tinygen.optim.flat import FlatParameters
 from tinygen.optim.optimizer import Group, Optimizer
 
@@ -56,6 +57,7 @@ class Muon(Optimizer):
 
     def _check(self, group: Group) -> None:
         super()._check(group)
+        integer("Muon: iterations", group["iterations"], least=1)
         for p in group["params"]:
             if p.ndim < 2:
                 raise UsageError(
@@ -79,8 +81,14 @@ class Muon(Optimizer):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._fitting(state)  # before `rest` is changed
+        if ("rest" in state) != (self.rest is not None):
+            found, own = ("one", "none") if self.rest is None else ("none", "one")
+            raise CheckpointError(
+                f"this state has {found} and this Muon {own}: an optimiser of the rest. Make Muon "
+                "as the one was made whose state was saved."
+            )
         if self.rest is not None:
-            self.rest.load_state_dict(state.get("rest", {}))
+            self.rest.load_state_dict(state["rest"])
         super().load_state_dict(state)
 
     def _update(self, flat: FlatParameters, group: Group, lr: float) -> None:
@@ -100,13 +108,15 @@ class Muon(Optimizer):
 def orthogonal(x: Array, iterations: int = 5) -> Array:
     """Nearly the closest matrix with orthonormal rows or columns: singular values near 1.
 
-    x (rows, columns). A Newton-Schulz iteration, on the side with the smaller Gram matrix.
+    x (rows, columns), of any scale: only ratios count. A Newton-Schulz iteration, on the side with
+    the smaller Gram matrix.
     """
     a, b, c = QUINTIC
     wide = x.shape[0] <= x.shape[1]
     x = x if wide else ops.matrix_transpose(x)
     xp = backend_of([x]).xp
-    x = x / max(math.sqrt(float(xp.vdot(x, x))), 1e-7)
+    x = x / (float(xp.abs(x).max(initial=0.0)) or 1.0)  # so that squares are within range
+    x = x / (math.sqrt(float(xp.vdot(x, x))) or 1.0)
     for _ in range(iterations):
         gram = x @ ops.matrix_transpose(x)
         x = a * x + (b * gram + c * (gram @ gram)) @ x

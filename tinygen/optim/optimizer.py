@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, ClassVar
 
 import numpy as np
 
 from tinygen import trace
+from tinygen.arguments import integer, is_finite, saved_array
 from tinygen.backend import backend_of
 from tinygen.errors import CheckpointError, UsageError
 from tinygen.optim.flat import FlatParameters
@@ -43,27 +44,38 @@ class Optimizer:
     moments: ClassVar[tuple[str, ...]] = ()
     """Names of the running arrays kept for each parameter."""
 
+    nonnegative: ClassVar[tuple[str, ...]] = ()
+    """Those among them that are means of squares."""
+
     def __init__(self, parameters: Iterable[Any], **defaults: Any) -> None:
         self.groups = [_group(given, defaults) for given in _as_groups(parameters)]
         _require_distinct(self.parameters)
         for group in self.groups:
             self._check(group)
-        self._flats = [_flatten(group["params"], self.moments) for group in self.groups]
+        self._flats = [_flatten(group["params"], self._kept(group)) for group in self.groups]
 
     @property
     def parameters(self) -> list[Tensor]:
+        """All of them, group by group, in the order given."""
         return [p for group in self.groups for p in group["params"]]
 
     def _check(self, group: Group) -> None:
         """Raise UsageError where a setting is out of range."""
         for name, (low, high) in RANGES.items():
             values = group.get(name, low)
-            for value in values if isinstance(values, (tuple, list)) else (values,):
-                if not low <= value < high:
-                    limits = "finite and at least 0" if high == math.inf else f"in [{low}, {high})"
-                    raise UsageError(
-                        f"{type(self).__name__}: {name} is {values}; it must be {limits}."
-                    )
+            if not _within(values, low, high):
+                limits = "finite and at least 0" if high == math.inf else f"in [{low}, {high})"
+                raise UsageError(
+                    f"{type(self).__name__}: {name} is {values!r}; it must be {limits}."
+                )
+        if not isinstance(group.get("nesterov", False), bool):
+            raise UsageError(
+                f"{type(self).__name__}: nesterov is {group['nesterov']!r}; give True or False."
+            )
+
+    def _kept(self, group: Group) -> tuple[str, ...]:
+        """The moments that the settings of a group need."""
+        return self.moments
 
     # ---- the step
 
@@ -74,8 +86,8 @@ class Optimizer:
 
     def step(self, lr_factor: float = 1.0) -> None:
         """Update every parameter that has a gradient, with `lr_factor` times its learning rate."""
-        if not (math.isfinite(lr_factor) and lr_factor >= 0):
-            raise UsageError(f"step: lr_factor is {lr_factor}; it must be finite and at least 0.")
+        if not (is_finite(lr_factor) and lr_factor >= 0):
+            raise UsageError(f"step: lr_factor is {lr_factor!r}; it must be finite and at least 0.")
         recorded = (
             nullcontext()
             if trace.active is None
@@ -85,6 +97,7 @@ class Optimizer:
             for group, flats in zip(self.groups, self._flats, strict=True):
                 self._check(group)
                 for flat in flats:
+                    flat.keep(self._kept(group))
                     self._update(flat, group, group["lr"] * lr_factor)
 
     def _update(self, flat: FlatParameters, group: Group, lr: float) -> None:
@@ -93,10 +106,12 @@ class Optimizer:
     # ---- state
 
     def state_dict(self) -> dict[str, Any]:
-        """Settings by group, steps and moments by parameter (numbered in the order given). Nested
-        dicts of arrays (copies) and JSON values; loading it restores every bit."""
+        """The kind of optimiser, settings by group, steps and moments by parameter (numbered in
+        the order given). Nested dicts of arrays (copies) and JSON values; loading it restores every
+        bit."""
         settings = [_settings(group) for group in self.groups]
         return {
+            "kind": type(self).__name__,
             "groups": {str(i): group for i, group in enumerate(settings)},
             "parameters": {
                 str(i): {"step": flat.steps[j]}
@@ -107,41 +122,78 @@ class Optimizer:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state`, which is copied. Raises CheckpointError, changing nothing, where
-        it belongs to another optimiser or other parameters."""
+        it belongs to another kind of optimiser or other parameters, or holds what cannot be."""
         settings, entries = self._fitting(state)
-        for group, loaded in zip(self.groups, settings, strict=True):
-            group |= {k: tuple(v) if isinstance(v, list) else v for k, v in loaded.items()}
+        for group, loaded, flats in zip(self.groups, settings, self._flats, strict=True):
+            group |= loaded
+            for flat in flats:
+                flat.keep(self._kept(group))
         for (flat, j), entry in zip(self._places(), entries, strict=True):
-            flat.steps[j] = int(entry["step"])
+            flat.steps[j] = entry["step"]
             for name, moment in _moments(flat, j).items():
                 moment[...] = backend_of([moment]).asarray(entry[name])
 
     def _fitting(self, state: Mapping[str, Any]) -> tuple[list[Group], list[dict[str, Any]]]:
         """The settings by group and the entries by parameter in `state`, checked."""
-        places = self._places()
         try:
+            kind = state["kind"]
             settings = [dict(state["groups"][key]) for key in sorted(state["groups"], key=int)]
             entries = [dict(state["parameters"][k]) for k in sorted(state["parameters"], key=int)]
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"this is not the state of an optimiser ({error!r}); load what state_dict() gave."
             ) from error
-        faults = [f"it has {len(settings)} groups"] if len(settings) != len(self.groups) else []
-        faults += [f"it has {len(entries)} parameters"] if len(entries) != len(places) else []
+        settings = [
+            {k: tuple(v) if isinstance(v, list) else v for k, v in loaded.items()}
+            for loaded in settings
+        ]
+        n = len(self.parameters)
+        faults = [f"it is the state of {kind}"] if kind != type(self).__name__ else []
+        faults += [f"it has {len(settings)} groups"] if len(settings) != len(self.groups) else []
+        faults += [f"it has {len(entries)} parameters"] if len(entries) != n else []
         for i, (group, loaded) in enumerate(zip(self.groups, settings, strict=False)):
-            if _settings(group).keys() != loaded.keys():
-                faults.append(f"group {i} has the settings {', '.join(loaded)}")
-        for i, ((flat, j), entry) in enumerate(zip(places, entries, strict=False)):
-            wanted = {name: moment.shape for name, moment in _moments(flat, j).items()}
-            found = {name: np.shape(value) for name, value in entry.items() if name != "step"}
-            if found != wanted or "step" not in entry:
-                faults.append(f"parameter {i} has {found or 'no moments'} where {wanted} is kept")
+            faults += [f"group {i} {fault}" for fault in self._group_faults(group, loaded)]
+        if not faults:
+            kept = [self._kept(loaded) for loaded in settings]
+            of_parameter = [kept[i] for i, g in enumerate(self.groups) for _ in g["params"]]
+            for i, (p, names) in enumerate(zip(self.parameters, of_parameter, strict=True)):
+                faults += [f"parameter {i} {f}" for f in self._entry_faults(p, names, entries[i])]
         if faults:
             raise CheckpointError(
                 f"this state does not fit this {type(self).__name__} of {len(self.groups)} groups "
-                f"and {len(places)} parameters: {'; '.join(faults)}."
+                f"and {n} parameters: {'; '.join(faults)}."
             )
         return settings, entries
+
+    def _group_faults(self, group: Group, loaded: Group) -> Iterator[str]:
+        """What keeps the settings `loaded` from being those of `group`."""
+        if _settings(group).keys() != loaded.keys():
+            yield f"has the settings {', '.join(loaded)}"
+            return
+        try:
+            self._check({**loaded, "params": group["params"]})
+        except UsageError as error:
+            yield f"cannot be: {error}"
+
+    def _entry_faults(
+        self, p: Tensor, names: Sequence[str], entry: dict[str, Any]
+    ) -> Iterator[str]:
+        """What keeps `entry` from being the step and the moments of `p`; casts its arrays."""
+        if entry.keys() != {"step", *names}:
+            yield f"has {', '.join(entry)} where {', '.join(('step', *names))} are kept"
+            return
+        try:
+            entry["step"] = integer("step", entry["step"], least=0)
+        except UsageError as error:
+            yield f"cannot be: {error}"
+        for name in names:
+            try:
+                entry[name] = saved_array(entry[name], p.shape, p.dtype)
+            except CheckpointError as fault:
+                yield f"{name} {fault}"
+                continue
+            if name in self.nonnegative and (entry[name] < 0).any():
+                yield f"{name} has negative numbers, and is a mean of squares"
 
     def _places(self) -> list[tuple[FlatParameters, int]]:
         """Where each parameter lies: (flat array, index in it), in the order they were given."""
@@ -152,6 +204,14 @@ class Optimizer:
             for j, p in enumerate(flat.parameters)
         }
         return [lying[p] for p in self.parameters]
+
+
+def _within(values: Any, low: float, high: float) -> bool:
+    several = values if isinstance(values, (tuple, list)) else (values,)
+    try:
+        return all(low <= value < high for value in several)
+    except (TypeError, ValueError):  # no numbers
+        return False
 
 
 def _as_groups(parameters: Iterable[Any]) -> list[Group]:
@@ -210,11 +270,14 @@ def _moments(flat: FlatParameters, j: int) -> dict[str, Any]:
 
 
 def _settings(group: Group) -> Group:
-    return {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in group.items()
-        if name != "params"
-    }
+    """The settings of a group as JSON values."""
+    return {name: _plain(value) for name, value in group.items() if name != "params"}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (tuple, list)):
+        return [_plain(entry) for entry in value]
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _to_numpy(array: Any) -> np.ndarray[Any, Any]:

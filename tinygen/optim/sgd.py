@@ -14,7 +14,7 @@ class SGD(Optimizer):
     """g += weight_decay p;  m = momentum m + g;  p -= lr m, or lr (g + momentum m) with Nesterov's
     look-ahead (Sutskever et al. 2013, in the form that every library uses)."""
 
-    moments = ("momentum",)
+    moments = ("momentum",)  # with momentum = 0, m is g and is not kept
 
     def __init__(
         self,
@@ -33,11 +33,17 @@ class SGD(Optimizer):
         if group["nesterov"] and not group["momentum"]:
             raise UsageError("SGD: nesterov looks ahead along the momentum; give momentum > 0.")
 
+    def _kept(self, group: Group) -> tuple[str, ...]:
+        return self.moments if group["momentum"] else ()
+
     def _update(self, flat: FlatParameters, group: Group, lr: float) -> None:
         momentum, weight_decay = group["momentum"], group["weight_decay"]
         for _, place, grad in flat.blocks():
-            p, m = flat.data[place], flat.moments["momentum"][place]
+            p = flat.data[place]
             g = grad + weight_decay * p if weight_decay else grad
-            m *= momentum
-            m += g
-            p -= lr * (g + momentum * m if group["nesterov"] else m)
+            if momentum:
+                m = flat.moments["momentum"][place]
+                m *= momentum
+                m += g
+                g = g + momentum * m if group["nesterov"] else m
+            p -= lr * g

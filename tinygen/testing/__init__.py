@@ -1,10 +1,10 @@
 """Proofs for ops, layers and models, yours included.
 
-- `check_grad(f, *tensors)`: is the gradient the derivative? First and second order.
+- `check_grad(f, *tensors)`: is the gradient the derivative? Of every order asked for.
 - `assert_close(actual, truth, bound)` with the formulas of `bounds`.
-- `register(fn, args=..., truth=..., bound=...)` puts an op into the catalogue;
-`laws.check_all(name)`
-  puts it under every law, `mutants` judge the laws, and `python -m tinygen.testing` prints it all.
+- `register(fn, args=..., truth=..., bound=...)` puts an op into the catalogue, and
+  `laws.check_all(name)` under every law; `mutants` judge the laws, and `python -m tinygen.testing`
+  prints it all.
 - `strategies` (needs Hypothesis): the same arguments, searched and shrunk; random programs.
 """
 

@@ -7,8 +7,8 @@ allowed absolute error of each element.
     ulp(k)             k u |y|
     normwise(k)        k u max |y|
     dot(n, magnitude)  4 sqrt(n) u sum |x_i| |y_i|: the rounding errors of a sum of n products are
-    as
-                       good as random (Higham and Mary 2019), and four standard deviations are kept
+                       as good as random (Higham and Mary 2019), and four standard deviations are
+                       kept
 
 In the op catalogue some bounds depend on the arguments, and are made from them and the op's own
 truth by a `Rule`:
@@ -42,18 +42,22 @@ def unit_roundoff(dtype: Any) -> float:
 
 
 def exact() -> Bound:
+    """0: for what is copied, compared, or computed on small integers."""
     return lambda u, y: 0.0
 
 
 def ulp(k: float) -> Bound:
+    """k u |y|: each element within so many roundings of its own size."""
     return lambda u, y: k * u * np.abs(y)
 
 
 def normwise(k: float) -> Bound:
+    """k u max |y|: each element within so many roundings of the largest."""
     return lambda u, y: k * u * np.abs(y).max(initial=0.0)
 
 
 def dot(n: Any, magnitude: Any) -> Bound:
+    """4 sqrt(n) u magnitude, for sums of n terms whose absolute values add up to `magnitude`."""
     return lambda u, y: 4 * np.sqrt(np.maximum(n, 1)) * u * magnitude
 
 

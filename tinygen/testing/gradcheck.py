@@ -21,10 +21,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygen import autograd
+from tinygen.arguments import integer
+from tinygen.errors import DtypeError
 from tinygen.function import no_grad
 from tinygen.tensor import Tensor
 from tinygen.testing.applying import leaves_of, witnessed
 from tinygen.testing.derivatives import UNIT, Array, Arrays, flat, noise, slopes
+
+Call = Callable[[tuple[Any, ...]], tuple[Tensor, ...]]
+"""A function of leaves to its floating-point outputs."""
 
 DENSE_DRAWS = 3
 _REJECTED_LIMIT = 0.2
@@ -58,9 +63,12 @@ def check_grad(f: Callable[..., Any], *tensors: Any, order: int = 2, seed: int =
     `tensors` are Tensors or arrays; the floating ones are taken to float64 and differentiated, the
     others are passed as they are. Random cotangents, directions and their signs follow `seed`.
     Order 2 checks the gradient itself as a function of x and of the cotangent, computed with
-    `create_graph=True`, and the symmetry of the Hessian. Raises `GradientError`, naming the worst
-    element.
+    `create_graph=True`, and the symmetry of the Hessian; order 3 does the same to that gradient,
+    and so on. Raises `GradientError`, naming the worst element.
     """
+    order = integer("check_grad: order", order, least=1)
+    if not callable(f):
+        raise DtypeError(f"check_grad: f is a function of the tensors, not {type(f).__name__}.")
     return check_orders(f, tensors, tuple(range(1, order + 1)), seed)
 
 
@@ -91,13 +99,17 @@ def check_orders(
     reports = []
     if 1 in orders:
         reports.append(_check(first, point, outputs, rng, reproduce))
-    if 2 in orders:
+    below: Call = call
+    for order in range(2, max(orders) + 1):
         cotangents = tuple(_signed(rng, y.shape) for y in outputs)
-        second = _second_order(call, len(point))
         start = (*point, *cotangents)
-        reports.append(_check(second, start, second.value(start), rng, reproduce))
-        floor = 64 * UNIT * float(np.abs(flat(cotangents)) @ np.abs(flat(outputs)))
-        _check_symmetry(second, start, len(point), floor, rng, reproduce)
+        gradient = _gradient_map(below, len(point), order)
+        values = gradient.value(start)
+        if order in orders:
+            reports.append(_check(gradient, start, values, rng, reproduce))
+            floor = 64 * UNIT * float(np.abs(flat(cotangents)) @ np.abs(flat(outputs)))
+            _check_symmetry(gradient, start, len(point), floor, rng, reproduce)
+        below, point, outputs = _gradient_of(below, len(point)), start, values
     compared, rejected, worst = zip(*reports, strict=True)
     return GradReport(sum(compared), sum(rejected), max(worst))
 
@@ -105,7 +117,7 @@ def check_orders(
 # ---- the maps under test -------------------------------------------------------------------------
 
 
-def _first_order(call: Callable[[tuple[Any, ...]], tuple[Tensor, ...]]) -> _Map:
+def _first_order(call: Call) -> _Map:
     """x -> f(x), with the gradient that the engine computes."""
 
     def value(point: Arrays) -> Arrays:
@@ -134,9 +146,25 @@ def _first_order(call: Callable[[tuple[Any, ...]], tuple[Tensor, ...]]) -> _Map:
     return _Map("gradient", value, vjp)
 
 
-def _second_order(call: Callable[[tuple[Any, ...]], tuple[Tensor, ...]], inputs: int) -> _Map:
-    """(x, g) -> the gradient of <g, f> at x. Its values come from backward on raw arrays, the
-    derivative under test from backward on Tensors."""
+def _gradient_of(call: Call, inputs: int) -> Call:
+    """(x, g) -> the gradient of <g, f> at x, as a function whose own gradient can be asked for."""
+
+    def gradient(leaves: tuple[Any, ...]) -> tuple[Tensor, ...]:
+        ys, gs = _connected(call(leaves[:inputs]), leaves[inputs:])
+        xs = leaves[:inputs]
+        none = (None,) * inputs
+        found = autograd.grad(ys, xs, gs, create_graph=True, allow_unused=True) if ys else none
+        return tuple(
+            Tensor(np.zeros_like(x.data)) if v is None else v
+            for v, x in zip(found, xs, strict=True)
+        )
+
+    return gradient
+
+
+def _gradient_map(call: Call, inputs: int, order: int) -> _Map:
+    """The same as a map under test, whose derivatives are those of `order`. Its values come from
+    backward on raw arrays, the derivative from backward on Tensors."""
 
     def value(point: Arrays) -> Arrays:
         leaves = leaves_of(point[:inputs])
@@ -160,7 +188,8 @@ def _second_order(call: Callable[[tuple[Any, ...]], tuple[Tensor, ...]], inputs:
         vs, ws = zip(*pairs, strict=True)
         return _arrays(autograd.grad(vs, leaves, ws, allow_unused=True), leaves)
 
-    return _Map("second derivative", value, vjp)
+    ordinal = {2: "second", 3: "third"}.get(order, f"{order}th")
+    return _Map(f"{ordinal} derivative", value, vjp)
 
 
 def _connected(

@@ -20,6 +20,7 @@ import numpy as np
 
 from tinygen import ops
 from tinygen.backend import Array
+from tinygen.testing.bounds import as_tuple
 from tinygen.testing.drawing import Draw
 
 Values = list[Any]
@@ -48,7 +49,7 @@ class Program:
     def __call__(self, *tensors: Any) -> tuple[Any, ...]:
         values: Values = list(tensors)
         for step in self.steps:
-            values += _as_list(step.tinygen(*(values[i] for i in step.sources)))
+            values += as_tuple(step.tinygen(*(values[i] for i in step.sources)))
         return tuple(values[i] for i in self.outputs)
 
     def twin(self, *arrays: Array) -> tuple[Array, ...]:
@@ -72,7 +73,7 @@ class Program:
             if step.detached and fixed is not None:
                 values.append(fixed[len(values)])
             else:
-                values += _as_list(step.numpy(*(values[i] for i in step.sources)))
+                values += as_tuple(step.numpy(*(values[i] for i in step.sources)))
         return values
 
     def __repr__(self) -> str:
@@ -82,27 +83,31 @@ class Program:
 
 
 def random_program(draw: Draw, steps: int = 12) -> Program:
-    """A program of at most `steps` steps on one to three inputs."""
+    """A program of at most `steps` steps on one to three inputs. One output at least is live: it
+    depends on an input by a way that is not detached."""
     inputs = tuple(draw.array(draw.shape(0, 2)) for _ in range(draw.integer(1, 3)))
     values: Values = list(inputs)
+    live = [True] * len(inputs)
     made = []
     for _ in range(draw.integer(1, steps)):
         step = draw.choice(KINDS)(draw, values)
         if step is not None:
             made.append(step)
-            values += _as_list(step.numpy(*(values[i] for i in step.sources)))
+            results = as_tuple(step.numpy(*(values[i] for i in step.sources)))
+            moves = not step.detached and any(live[i] for i in step.sources)
+            values += results
+            live += [moves] * len(results)
     later = range(len(inputs), len(values)) or range(len(values))
-    outputs = {draw.choice(later) for _ in range(draw.integer(1, 2))}
+    moving = [i for i in later if live[i]] or range(len(inputs))
+    outputs = {draw.choice(moving)}
+    if draw.boolean():
+        outputs.add(draw.choice(later))
     return Program(inputs, tuple(made), tuple(sorted(outputs)))
 
 
 # ---- kinds of steps ------------------------------------------------------------------------------
 
 Kind = Callable[[Draw, Values], Step | None]
-
-
-def _as_list(results: Any) -> list[Any]:
-    return list(results) if isinstance(results, (tuple, list)) else [results]
 
 
 def _any(draw: Draw, values: Values) -> int:

@@ -94,8 +94,8 @@ def sampled(op: Op, choice: Choice = "sampled") -> list[Mutant]:
         return []
     first = zlib.crc32(op.name.encode())
     fitting = [mutant for mutant in mutants if mutant.reason(op) is None]
-    step = len(fitting) // SAMPLE + 1
-    return [fitting[(first + i * step) % len(fitting)] for i in range(SAMPLE)]
+    n = len(fitting)
+    return [fitting[(first + i * n // SAMPLE) % n] for i in range(min(SAMPLE, n))]
 
 
 def law_cell(op: Op, law: Law, examples: int) -> Cell:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mixture import Mixture, last
 
 import tinygen as tg
-from tinygen.errors import UsageError
+from tinygen.errors import ShapeError, UsageError
 from tinygen.models.diffusion import guide, karras_sigmas, sample_heun
 
 X = tg.random.Generator(0).normal((4, 2), "float64")
@@ -107,3 +107,19 @@ def test_samples_of_the_guided_model(scale):
 def test_bad_input_is_explained(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_classes_are_dropped_where_the_numbers_say_so_and_as_often():
+    y = np.array([3, 1, 4, 1])
+    told = drop_classes(y, 0.5, null=9, uniform=np.array([0.0, 0.49, 0.5, 0.99]))
+    assert told.tolist() == [9, 9, 4, 1]
+    many = drop_classes(np.zeros(20000, int), 0.1, null=1, rng=Generator(0))
+    assert many.mean() == pytest.approx(0.1, abs=5 * math.sqrt(0.09 / 20000))
+    assert drop_classes(y, 0.0, null=9, rng=Generator(0)).tolist() == y.tolist()
+    assert drop_classes(y, 1.0, null=9, rng=Generator(0)).tolist() == [9] * 4
+    with pytest.raises(UsageError, match="probability of dropping"):
+        drop_classes(y, 2.0, null=9, rng=Generator(0))
+    with pytest.raises(UsageError, match="give the generator"):
+        drop_classes(y, 0.5, null=9)
+    with pytest.raises(ShapeError):
+        drop_classes(y, 0.5, null=9, uniform=np.zeros(3))

@@ -24,8 +24,11 @@ def adamw_update(
 ) -> None:
     """Update param, m and v in place; all are vectors of one length, `scratch` at least as long.
 
-    m <- beta1 m + g;  v <- beta2 v + g^2;  param <- (1 - lr weight_decay) param
-    - lr c1 m / (sqrt(c2 v) + eps),  with c = (1 - beta)/(1 - beta^t) and t = `step`, from 1 on.
+            m <- beta1 m + g
+        v <- beta2 v + g^2
+        param <- (1 - lr weight_decay) param - lr c1 m / (sqrt(c2 v) + eps)
+
+    with c = (1 - beta)/(1 - beta^t) and t = `step`, which starts at 1.
 
     The moments are sums, not means: c1 and c2 are scalars that make them the bias-corrected means
     of the paper, and are moved out of the quotient, so that they cost no pass over the memory.

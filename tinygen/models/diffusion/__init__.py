@@ -22,7 +22,7 @@ from tinygen.models.diffusion.dit import DiT, DiTConfig
 from tinygen.models.diffusion.editing import keep_known, sample_repaint, start_from
 from tinygen.models.diffusion.edm import EDM
 from tinygen.models.diffusion.flow import Flow, flow_times
-from tinygen.models.diffusion.guidance import guide
+from tinygen.models.diffusion.guidance import drop_classes, guide
 from tinygen.models.diffusion.likelihood import Likelihood, bits_per_dimension, log_likelihood
 from tinygen.models.diffusion.masked import (
     MaskedConfig,
@@ -65,6 +65,7 @@ __all__ = [
     "UNet",
     "UNetConfig",
     "bits_per_dimension",
+    "drop_classes",
     "flow_times",
     "guide",
     "karras_sigmas",

@@ -1,8 +1,8 @@
 """Classifier-free guidance: one network, with and without the class (Ho and Salimans 2021,
 "Classifier-free diffusion guidance").
 
-In training the class is dropped now and then (`nn.ClassEmbedding.drop`; a tenth to a fifth of them
-is usual), so that the network learns both estimates of x0; in sampling they are extrapolated:
+In training the class is dropped now and then (`drop_classes`; a tenth to a fifth of them is usual),
+so that the network learns both estimates of x0; in sampling they are extrapolated:
 
     guided = x0_without + scale (x0_with - x0_without)
 
@@ -16,9 +16,11 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from tinygen.errors import UsageError
+from tinygen import ops
+from tinygen.errors import ShapeError, UsageError
 from tinygen.function import Value
 from tinygen.models.diffusion.sampling.steps import Denoise
+from tinygen.random import Generator
 
 
 def guide(
@@ -53,3 +55,26 @@ def guide(
         return x0_without + weight * (denoise(x, level, y) - x0_without)
 
     return guided
+
+
+def drop_classes(
+    y: Value,
+    probability: float,
+    *,
+    null: int,
+    rng: Generator | None = None,
+    uniform: Value = None,
+) -> Any:
+    """The integers y (N,), each replaced with `probability` by `null`, the class that means none.
+
+    `uniform` (N,) numbers in [0, 1) decide, and are drawn where not given.
+    """
+    if not 0 <= probability <= 1:
+        raise UsageError(f"the probability of dropping a class is {probability}; give 0 ... 1.")
+    if uniform is None:
+        if rng is None:
+            raise UsageError("drop_classes draws: give the generator (rng=...) or uniform=...")
+        uniform = rng.uniform(y.shape, dtype="float64")
+    if uniform.shape != y.shape:
+        raise ShapeError(f"{uniform.shape} uniform numbers for classes of shape {y.shape}.")
+    return ops.where(uniform < probability, ops.full_like(y, null), y)

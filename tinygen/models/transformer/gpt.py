@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tinygen import nn, ops
+from tinygen.arguments import integer, is_finite
 from tinygen.backend import Array, backend_of
 from tinygen.errors import DtypeError, ShapeError, UsageError
 from tinygen.function import Value
@@ -46,15 +47,14 @@ class GPTConfig:
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "block_size", "n_layer", "n_head", "width"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} is {getattr(self, name)}; it must be at least 1.")
+            integer(name, getattr(self, name), least=1)
         if self.width % self.n_head:
             raise UsageError(
                 f"width {self.width} cannot be cut into {self.n_head} heads; make it a multiple of "
                 f"n_head, such as {self.n_head * max(1, round(self.width / self.n_head))}."
             )
-        if not 0 <= self.dropout < 1:
-            raise UsageError(f"dropout is {self.dropout}; it lies in [0, 1).")
+        if not (is_finite(self.dropout) and 0 <= self.dropout < 1):
+            raise UsageError(f"dropout is {self.dropout!r}; it lies in [0, 1).")
 
 
 class GPT(nn.Module):
@@ -114,8 +114,13 @@ class GPT(nn.Module):
 
     def _features(self, tokens: Value, cache: Cache | None) -> Any:
         start = cache[0].length if cache else 0
-        self._require_tokens(tokens, start)
+        _require_tokens(tokens)
         stop = start + tokens.shape[1]
+        if stop > self.config.block_size:
+            raise ShapeError(
+                f"{stop} positions are more than the model's block_size {self.config.block_size}; "
+                f"give it at most the last {self.config.block_size}."
+            )
         positions: Tensor = self.position_embedding.weight
         if (start, stop) != (0, self.config.block_size):
             positions = positions[start:stop]
@@ -126,23 +131,6 @@ class GPT(nn.Module):
 
     def _head(self, features: Value) -> Any:
         return ops.linear(features, self.token_embedding.weight)  # (..., C) -> (..., V)
-
-    def _require_tokens(self, tokens: Value, start: int) -> None:
-        if getattr(getattr(tokens, "dtype", None), "kind", None) not in ("i", "u"):
-            raise DtypeError(
-                "tokens are an array of integers, not "
-                f"{getattr(tokens, 'dtype', type(tokens).__name__)}; encode the text first."
-            )
-        if tokens.ndim != 2:
-            raise ShapeError(
-                f"tokens have shape {tokens.shape}, and the model takes (B, T); for one sequence "
-                "give tokens[None]."
-            )
-        if start + tokens.shape[1] > self.config.block_size:
-            raise ShapeError(
-                f"{start + tokens.shape[1]} positions are more than the model's block_size "
-                f"{self.config.block_size}; give it at most the last {self.config.block_size}."
-            )
 
     # ---- generation
 
@@ -170,11 +158,10 @@ class GPT(nn.Module):
         last block_size tokens are computed anew, exactly as `model(window)` would.
         """
         sampler = Sampler(temperature, top_k, top_p)
-        self._require_tokens(tokens[:, :1], 0)
+        _require_tokens(tokens)
         if tokens.shape[1] < 1:
             raise ShapeError("generate needs a prompt of one token or more to continue from.")
-        if max_new_tokens < 0:
-            raise UsageError(f"max_new_tokens is {max_new_tokens}; it must be at least 0.")
+        max_new_tokens = integer("max_new_tokens", max_new_tokens, least=0)
         if sampler.temperature and rng is None:
             raise UsageError("generate: give the random generator (rng=...), or temperature=0.")
         return self._generate(tokens, max_new_tokens, sampler, rng)
@@ -199,3 +186,16 @@ class GPT(nn.Module):
         with self.inference():
             logits = self._head(self._features(tokens, cache)[:, -1])
         return backend_of([logits.data]).to_numpy(logits.data)
+
+
+def _require_tokens(tokens: Value) -> None:
+    if getattr(getattr(tokens, "dtype", None), "kind", None) not in ("i", "u"):
+        raise DtypeError(
+            "tokens are an array of integers, not "
+            f"{getattr(tokens, 'dtype', type(tokens).__name__)}; encode the text first."
+        )
+    if tokens.ndim != 2:
+        raise ShapeError(
+            f"tokens have shape {tokens.shape}, and the model takes (B, T); for one sequence "
+            "give tokens[None]."
+        )

@@ -6,12 +6,12 @@ B batch, V vocabulary.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from tinygen.arguments import integer, is_finite
 from tinygen.errors import DivergedError, UsageError
 from tinygen.random import Generator
 
@@ -32,12 +32,14 @@ class Sampler:
     top_p: float | None = None
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.temperature) and self.temperature >= 0):
-            raise UsageError(f"temperature is {self.temperature}; give a finite number >= 0.")
-        if self.top_k is not None and self.top_k < 1:
-            raise UsageError(f"top_k is {self.top_k}; give 1 or more, or None for all tokens.")
-        if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise UsageError(f"top_p is {self.top_p}; give 0 < top_p <= 1, or None for all tokens.")
+        if not (is_finite(self.temperature) and self.temperature >= 0):
+            raise UsageError(f"temperature is {self.temperature!r}; give a finite number >= 0.")
+        if self.top_k is not None:
+            integer("top_k (None for all tokens)", self.top_k, least=1)
+        if self.top_p is not None and not (is_finite(self.top_p) and 0 < self.top_p <= 1):
+            raise UsageError(
+                f"top_p is {self.top_p!r}; give 0 < top_p <= 1, or None for all tokens."
+            )
 
     def probabilities(self, logits: Floats) -> Floats:
         """(B, V) -> (B, V): the distribution that `choose` draws from; rows sum to 1."""
@@ -56,9 +58,10 @@ class Sampler:
         kept = probs.shape[1] if self.top_k is None else self.top_k
         probs[:, 1 if self.temperature == 0 else kept :] = 0
         probs /= probs.sum(axis=-1, keepdims=True)
-        if self.top_p is not None:
-            before = np.cumsum(probs, axis=-1) - probs
-            probs[before >= self.top_p] = 0
+        if self.top_p is not None and self.top_p < 1:
+            reached = np.cumsum(probs, axis=-1)[:, :-1]  # by the tokens before each but the first
+            rounding = probs.shape[1] * np.finfo(np.float64).eps  # of a sum of so many
+            probs[:, 1:][reached >= self.top_p * (1 - rounding)] = 0
             probs /= probs.sum(axis=-1, keepdims=True)
         unsorted = np.empty_like(probs)
         np.put_along_axis(unsorted, order, probs, axis=-1)

@@ -14,8 +14,6 @@ from tinygen.testing.catalogue import Bad, register
 from tinygen.testing.catalogue.argument import Args, bad, mask, zeros
 from tinygen.testing.drawing import NONZERO, REAL, Call, Domain, Draw
 
-OVERFLOWS = {"special_values": "an intermediate square or difference may overflow"}
-
 
 def folded(domain: Domain = REAL, least: int = 0, distinct: bool = False) -> Args:
     """x with the axes of a reduction; `least` elements along them."""

@@ -1,0 +1,81 @@
+"""What an argument must be, in one place: integers, numbers, dtypes, and arrays of a saved state.
+
+An integer is what Python takes as an index: its own and NumPy's, but no bool and no float.
+"""
+
+from __future__ import annotations
+
+import operator
+import sys
+from typing import Any
+
+import numpy as np
+
+from tinygen.errors import CheckpointError, DtypeError, UsageError
+
+_LARGEST = sys.float_info.max
+
+
+def index(value: Any) -> int:
+    """`value` as a Python int; TypeError if it is no integer."""
+    if isinstance(value, (bool, np.bool)):
+        raise TypeError(f"{value!r} is a bool, not an integer")
+    return operator.index(value)
+
+
+def integer(name: str, value: Any, least: int | None = None) -> int:
+    """`value` as a Python int; UsageError if it is no integer, or below `least`."""
+    try:
+        found = index(value)
+    except TypeError:
+        found = None
+    if found is None or (least is not None and found < least):
+        limit = "" if least is None else f" of at least {least}"
+        raise UsageError(f"{name} is {value!r}; it must be an integer{limit}.")
+    return found
+
+
+def is_finite(value: Any) -> bool:
+    """Whether `value` is a finite real number, which text, None and NaN are not."""
+    real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    return bool(real and -_LARGEST <= value <= _LARGEST)
+
+
+def dtype_named(what: str, dtype: Any) -> np.dtype[Any]:
+    """`dtype` as a dtype object; DtypeError if there is none of that name."""
+    try:
+        if dtype is not None:  # which NumPy takes for float64
+            return np.dtype(dtype)
+    except TypeError:
+        pass
+    raise DtypeError(f"{what}: {dtype!r} is not a dtype; use for example 'float32'.")
+
+
+def float_dtype(what: str, dtype: Any) -> np.dtype[Any]:
+    """float32 or float64, in which models compute; DtypeError for every other."""
+    found = dtype_named(what, dtype)
+    if found not in (np.dtype("float32"), np.dtype("float64")):
+        raise DtypeError(f"{what}: the dtype is float32 or float64, not {found}.")
+    return found
+
+
+def saved_array(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """`value`, an entry of a saved state, as an array of `shape` and `dtype`.
+
+    Another precision of the same kind is cast. Raises CheckpointError, whose text follows the name
+    of the entry, where the shape or the kind differs or a number is beyond the dtype.
+    """
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError) as error:
+        raise CheckpointError("is no array") from error
+    if array.shape != shape:
+        raise CheckpointError(f"has shape {array.shape} where the model has {shape}")
+    if array.dtype.kind != dtype.kind:
+        raise CheckpointError(f"is {array.dtype} where the model has {dtype}")
+    with np.errstate(over="ignore"):
+        cast = array.astype(dtype, copy=False)
+    kept = np.isfinite(cast) == np.isfinite(array) if dtype.kind == "f" else cast == array
+    if not kept.all():
+        raise CheckpointError(f"has numbers beyond {dtype}")
+    return cast
