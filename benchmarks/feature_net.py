@@ -3,8 +3,8 @@
     TINYGEN_DATA=folder python benchmarks/feature_net.py [--steps 5000] --out FILE
 
 Every batch has MNIST and, a quarter of it, the training part of the embedded 8 x 8 digits; images
-are shifted and their contrast changed, and some of MNIST's are shown at 8 x 8 and back. Copy FILE to
-tinygen/evaluation/feature_net.safetensors and the printed SHA-256 into features.py.
+are shifted and their contrast changed, and some of MNIST's are shown at 8 x 8 and back. Copy FILE
+to tinygen/evaluation/feature_net.safetensors and the printed SHA-256 into features.py.
 """
 
 from __future__ import annotations

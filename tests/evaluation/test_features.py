@@ -42,7 +42,7 @@ def test_damaged_weights_are_refused(tmp_path, monkeypatch) -> None:
     feature_net.cache_clear()
 
 
-def test_it_knows_handwriting_that_it_was_not_trained_on(digits) -> None:
+def test_it_knows_handwriting_that_it_has_not_seen(digits) -> None:
     _, test, _, labels = digits
     _, classes = feature_net().describe(test)
     assert (classes == labels).mean() > 0.9  # the test part: hands that it has not seen

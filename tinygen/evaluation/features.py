@@ -6,8 +6,8 @@ trained itself, frozen, with its weights shipped beside this file and checked by
 
 Distances in the features of a network of ImageNet photographs say little of small grey pictures,
 and differ with its weights and the software that resizes; distances in this one can be computed
-again, bit for bit. `python benchmarks/feature_net.py` trained it, on the training parts of MNIST and
-of the embedded 8 x 8 digits; figures compare within one version of the weights only.
+again, bit for bit. `python benchmarks/feature_net.py` trained it, on the training parts of MNIST
+and of the embedded 8 x 8 digits; figures compare within one version of the weights only.
 """
 
 from __future__ import annotations

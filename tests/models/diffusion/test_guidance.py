@@ -10,7 +10,8 @@ from mixture import Mixture, last
 
 import tinygen as tg
 from tinygen.errors import ShapeError, UsageError
-from tinygen.models.diffusion import guide, karras_sigmas, sample_heun
+from tinygen.models.diffusion import drop_classes, guide, karras_sigmas, sample_heun
+from tinygen.random import Generator
 
 X = tg.random.Generator(0).normal((4, 2), "float64")
 Y = np.array([0, 1, 1, 0])
