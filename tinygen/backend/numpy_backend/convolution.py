@@ -36,7 +36,7 @@ from tinygen.backend.numpy_backend.winograd import (
     winograd_weight_gradient,
 )
 
-WINOGRAD_CHANNELS = 64
+WINOGRAD_CHANNELS = 32
 """Channels on both sides from which Winograd's convolution pays."""
 
 WINOGRAD_WASTE = 2.0
