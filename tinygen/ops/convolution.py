@@ -299,7 +299,11 @@ def _grouped(x: Value, axis: int, groups: int) -> Value:
 
 
 def _channel_sums(g: Value) -> Value:
-    return ops.sum(g, axis=(0, 1, 2))
+    """The sum over all positions, as a product with ones: several times faster than a sum."""
+    if 0 in g.shape:
+        return ops.sum(g, axis=(0, 1, 2))
+    rows = ops.reshape(g, (prod(g.shape[:3]), g.shape[3]))
+    return ops.matmul(ops.ones_like(rows[:, 0]), rows)
 
 
 # ---- checks --------------------------------------------------------------------------------------
