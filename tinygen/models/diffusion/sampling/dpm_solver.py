@@ -18,8 +18,8 @@ def sample_dpmpp_2m(
     """Order 2 with one evaluation a step: the estimate of x0 is extrapolated from the last two.
 
     With lambda = -log sigma and h = lambda_next - lambda, the flow is solved exactly for constant
-    x0 (proposition 4.1), and x0 is taken at the middle of the step, on the line through this estimate and the
-    one before:
+    x0 (proposition 4.1), and x0 is taken at the middle of the step, on the line through this
+    estimate and the one before:
 
         x_next = (sigma_next / sigma) x - expm1(-h) mid
         mid    = x0 + (x0 - x0_before) h / (2 h_before)
