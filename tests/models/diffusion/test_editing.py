@@ -114,6 +114,16 @@ def test_repaint_keeps_known_pixels_exactly(repeats, dtype):
     assert np.array_equal(last(tensors).x.numpy(), steps[-1].x)
 
 
+def test_repaint_noises_known_pixels_to_the_level_that_was_reached():
+    x, known, mask = scenes("float64")
+    kept = np.broadcast_to(mask, x.shape)
+    noise = list(generator(9).normal((22, *x.shape), "float64"))
+    steps = list(sample_repaint(halve, x, known, mask, SIGMAS, repeats=1, noise=noise))
+    for step in steps[:-1]:  # two draws a step: the new pixels', then the known ones'
+        expected = known + step.sigma * noise[2 * step.step + 1]
+        assert np.array_equal(step.x[kept], expected[kept])
+
+
 MEAN = np.array([0.3, -0.2])
 COVARIANCE = np.array([[1.0, 0.9], [0.9, 1.0]])
 KNOWN = 1.5

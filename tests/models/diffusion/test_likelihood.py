@@ -209,6 +209,16 @@ def test_a_rotation_keeps_its_length_forwards_and_backwards(start, stop, speed):
     assert np.allclose(back, y, atol=1e-6)
 
 
+def test_a_large_row_does_not_loosen_a_small_one():
+    """Each row is held to its own size: a millionfold larger one beside it changes nothing."""
+
+    def f(t, y):
+        return -y * np.array([[20.0], [0.1]])
+
+    end = dormand_prince(f, np.array([[1.0], [1e6]]), 0.0, 1.0, rtol=1e-6, atol=1e-12)
+    assert np.allclose(end[:, 0], [math.exp(-20), 1e6 * math.exp(-0.1)], rtol=1e-4)
+
+
 def test_a_solution_that_blows_up_is_an_error():
     with pytest.raises(DivergedError, match="got only to 1"):
         dormand_prince(lambda t, y: y * y, np.ones((1, 1)), 0.0, 2.0, max_steps=500)

@@ -251,6 +251,8 @@ TOKENS = np.zeros((2, T), np.int64)
         (lambda: TRUE.loss(TOKENS[0], rng=generator()), ShapeError, r"\(B, T\)"),
         (lambda: TRUE.loss(TOKENS * 1.0, rng=generator()), DtypeError, "float64"),
         (lambda: TRUE.loss([[1]], rng=generator()), DtypeError, "list"),
+        (lambda: TRUE.loss(TOKENS, t=0.0, uniform=TOKENS * 0.5), UsageError, r"\(0, 1\]"),
+        (lambda: TRUE.loss(TOKENS, t=np.array([0.5, 1.1]), rng=generator()), UsageError, "1.1"),
         (lambda: TRUE.loss(TOKENS, t=np.ones(3), uniform=TOKENS * 0.5), ShapeError, r"\(3,\)"),
         (lambda: TRUE.sample(TOKENS + V + 1, 3, rng=generator()), OutOfRangeError, "0 ... 3"),
         (lambda: TRUE.sample(TOKENS, 0, rng=generator()), UsageError, "times is 0"),

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -190,6 +191,20 @@ def test_timesteps_fall_strictly_within_the_schedule(T, data, spacing):
     gaps = -np.diff([*times, -1] if spacing == "trailing" else times)
     if gaps.size:
         assert gaps.max() - gaps.min() <= 1  # as even as integers can be
+
+
+@given(st.integers(2, 3000), st.data())
+@example(10, None)
+def test_timesteps_are_those_of_the_table(T, data):
+    """Lin et al. 2024, table 2, in exact fractions, halves rounded up."""
+    n = 4 if data is None else data.draw(st.integers(2, T))
+    s = Schedule(np.full(T, 1e-3))
+    half = Fraction(1, 2)
+    even = [math.floor(Fraction(i * (T - 1), n - 1) + half) for i in range(n)]
+    trailing = [math.floor(Fraction((i + 1) * T, n) + half) - 1 for i in range(n)]
+    assert s.timesteps(n).tolist() == even[::-1]
+    assert s.timesteps(n, "trailing").tolist() == trailing[::-1]
+    assert s.timesteps(n, "leading").tolist() == [i * T // n for i in range(n)][::-1]
 
 
 @pytest.mark.parametrize("spacing", ["linspace", "leading", "trailing"])

@@ -108,6 +108,8 @@ class DDPM(nn.Module):
         """E[x0 | x = x0 + sigma noise] for any sigma in the schedule's range: x is scaled to the
         network's xt, and the time is the fractional one of that noise level."""
         sigma = np.asarray(sigma, np.float64)
+        if not np.all((sigma >= 0) & np.isfinite(sigma)):
+            raise UsageError(f"a noise level is finite and 0 or more, and this is {sigma}.")
         alpha = 1 / np.sqrt(1 + sigma**2)
         xt = per_example(alpha, x) * x
         return self._x0(xt, self.schedule.time_of(sigma), y, alpha, sigma * alpha)

@@ -71,8 +71,8 @@ class EDM(nn.Module):
     def preconditioning(self, sigma: Level) -> Preconditioning:
         """Table 1 at noise levels sigma > 0."""
         sigma = np.asarray(sigma, np.float64)
-        if not np.all(sigma > 0):
-            raise UsageError("a noise level is 0 or less; EDM denoises at sigma > 0 only.")
+        if not np.all((sigma > 0) & np.isfinite(sigma)):
+            raise UsageError(f"EDM denoises at finite sigma > 0, and this is {sigma}.")
         s, total = self.sigma_data, sigma**2 + self.sigma_data**2
         return Preconditioning(
             c_skip=s**2 / total,

@@ -101,12 +101,17 @@ class Flow(nn.Module):
     def denoise(self, x: Value, sigma: Level, y: Value = None) -> Any:
         """E[x0 | x = x0 + sigma noise]: x is (1 + sigma) xt at t = sigma / (1 + sigma)."""
         sigma = np.asarray(sigma, np.float64)
+        if not np.all((sigma >= 0) & np.isfinite(sigma)):
+            raise UsageError(f"a noise level is finite and 0 or more, and this is {sigma}.")
         return self.denoise_at(per_example(1 / (1 + sigma), x) * x, sigma / (1 + sigma), y)
 
     forward = denoise
 
     def _velocity(self, xt: Value, t: Level, y: Value) -> Any:
-        return self.network(xt, one_each(TIME_SCALE * np.asarray(t), xt), y)
+        t = np.asarray(t)
+        if not np.all((t >= 0) & (t <= 1)):
+            raise UsageError(f"the times of a flow lie in [0, 1], and these are {t}.")
+        return self.network(xt, one_each(TIME_SCALE * t, xt), y)
 
 
 def flow_times(n: int, *, shift: float = 1.0) -> list[float]:

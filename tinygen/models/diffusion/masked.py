@@ -152,6 +152,8 @@ class MaskedDiffusion(nn.Module):
             t = 1 - (rng.uniform((), dtype="float64") + np.arange(B) / B) % 1  # in (0, 1]
         if uniform is None and rng is not None:
             uniform = rng.uniform((B, T), dtype="float64")
+        if not np.all((np.asarray(t) > 0) & (np.asarray(t) <= 1)):
+            raise UsageError(f"the times of masking lie in (0, 1], and these are {t}.")
         masked = uniform < per_example(t, uniform)  # (B, T)
         seen = ops.where(masked, ops.full_like(tokens, self.mask), tokens)
         losses = ops.cross_entropy(self.network(seen), tokens, reduction="none")  # (B, T)

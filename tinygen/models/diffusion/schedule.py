@@ -170,24 +170,25 @@ class Schedule:
         a, b, variance = self.posterior_weights(t, s)
         return per_example(a, xt) * x0 + per_example(b, xt) * xt, per_example(variance, xt)
 
-    # ---- which times to visit
+    # ---- which times to visit, in integers: halves round up, and no rounding makes two equal
 
     def timesteps(self, n: int, spacing: Spacing = "linspace") -> Times:
         """n different times (n,), int64, strictly decreasing (Lin et al. 2024, table 2).
 
-        "linspace" visits both ends, "leading" 0 but not always T-1, "trailing" T-1 but not always
-        0: its strides are all alike, the last one to the clean data included.
+        "linspace" visits both ends: round(i (T-1) / (n-1)). "leading" visits 0 but not always T-1:
+        floor(i T / n). "trailing" visits T-1 but not always 0: round(i T / n) - 1, whose strides
+        are all alike, the last one to the clean data included.
         """
         T = self.T
         if not 1 <= n <= T:
             raise UsageError(f"{n} timesteps of a schedule of {T}; give 1 ... {T}.")
         if spacing == "linspace":
-            gaps = max(1, n - 1)  # round((T - 1) i / gaps), in integers; T - 1 alone if n is 1
+            gaps = max(1, n - 1)  # n = 1 is T - 1 alone
             return (2 * np.arange(gaps, gaps - n, -1) * (T - 1) + gaps) // (2 * gaps)
         if spacing == "leading":
             return np.arange(n - 1, -1, -1) * T // n
         if spacing == "trailing":
-            return np.arange(n, 0, -1) * T // n - 1
+            return (2 * np.arange(n, 0, -1) * T + n) // (2 * n) - 1
         raise UsageError(f"unknown spacing {spacing!r}: use linspace, leading or trailing.")
 
     def sigma_grid(self, n: int, spacing: Spacing = "linspace") -> list[float]:
