@@ -1,6 +1,6 @@
 """A VAE of dynamically binarised MNIST with 50 latents: its test log-likelihood in nats.
 
-    TINYGEN_DATA=folder python benchmarks/mnist_vae.py [--epochs 80] [--test 10000] [--json FILE]
+    TINYGEN_DATA=folder python benchmarks/mnist_vae.py [--epochs 60] [--test 10000] [--json FILE]
 
 The folder holds mnist/*.gz, the four IDX files. Every epoch draws each pixel anew from its grey
 value. The last 5,000 training images are held out: the weights kept are those of the best ELBO on
@@ -87,7 +87,7 @@ def train(options: argparse.Namespace, images: np.ndarray) -> tuple[VAE, dict[st
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=80)
+    parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--weight-decay", type=float, default=0.01)

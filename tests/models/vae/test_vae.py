@@ -383,6 +383,11 @@ def test_float32_data_meet_a_float64_model_and_the_reverse():
         (lambda m: m.loss(np.zeros((2, 5))), UsageError, "rng"),
         (lambda m: m.loss(np.zeros((2, 5)), noise=np.zeros((3, 2))), ShapeError, r"\(3, 2\)"),
         (lambda m: m.loss(np.zeros((2, 5)), np.zeros(2, int), rng=generator()), UsageError, "None"),
+        (
+            lambda m: m.iwae(np.zeros((2, 5)), 2, noise=np.zeros((3, 2, 2))),
+            ShapeError,
+            r"\(3, 2, 2\)",
+        ),
         (lambda m: m.iwae(np.zeros((2, 5)), 0, rng=generator()), UsageError, "samples is 0"),
         (lambda m: m.iwae(np.zeros((2, 5)), 2, rng=generator(), chunk=0), UsageError, "chunk 0"),
     ],

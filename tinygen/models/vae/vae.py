@@ -296,11 +296,13 @@ class VAE(nn.Module):
             ratio = 0.5 * ops.sum(noise * noise - z * z + logvar, axis=-1)  # log p(z) / q(z | x)
             return self.likelihood.log_prob(data, self.decoder(z, label)) + ratio
 
+        if noise is not None:
+            self._noise((samples, *mu.shape), None, noise)
         pieces = []
         for start in range(0, samples, chunk):
             shape = (min(chunk, samples - start), *mu.shape)
-            piece = None if noise is None else noise[start : start + chunk]
-            drawn = self._noise(shape, rng, piece)
+            given = None if noise is None else noise[start : start + chunk]
+            drawn = self._noise(shape, rng, given)
             if chunk < samples:
                 pieces.append(checkpoint(log_weights, mu, logvar, drawn))
             else:
