@@ -9,7 +9,7 @@ from typing import Any
 
 from tinygen import ops
 from tinygen.backend import Array, backend_of
-from tinygen.errors import GraphError, ShapeError, UsageError
+from tinygen.errors import DtypeError, GraphError, ShapeError, UsageError
 from tinygen.function import Value
 from tinygen.nn.linear import Linear
 from tinygen.nn.module import Module
@@ -52,12 +52,16 @@ class KeyValueCache:
             self.keys = xp.empty((B, H_kv, self.capacity, D), k.dtype)
             self.values = xp.empty_like(self.keys)
         stop = self.length + T
-        mine = (*self.keys.shape[:2], self.keys.shape[3], self.keys.dtype)
-        if stop > self.capacity or (B, H_kv, D, k.dtype) != mine:
+        kept = (*self.keys.shape[:2], self.keys.shape[3])
+        if stop > self.capacity or (B, H_kv, D) != kept:
             raise ShapeError(
-                f"a cache of {self.length} positions, capacity {self.capacity}, batch {mine[0]}, "
-                f"{mine[1]} heads of {mine[2]} {mine[3]} numbers cannot take {T} positions of "
-                f"batch {B}, {H_kv} heads of {D} {k.dtype} numbers. Start a new cache."
+                f"a cache of {self.length} positions, capacity {self.capacity}, batch {kept[0]}, "
+                f"{kept[1]} heads of {kept[2]} features cannot take {T} positions of batch {B}, "
+                f"{H_kv} heads of {D} features. Start a new cache."
+            )
+        if k.dtype != self.keys.dtype:
+            raise DtypeError(
+                f"a cache of {self.keys.dtype} cannot take {k.dtype}. Start a new cache."
             )
         self.keys[:, :, self.length : stop] = k
         self.values[:, :, self.length : stop] = v

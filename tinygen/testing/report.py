@@ -94,8 +94,8 @@ def sampled(op: Op, choice: Choice = "sampled") -> list[Mutant]:
         return []
     first = zlib.crc32(op.name.encode())
     fitting = [mutant for mutant in mutants if mutant.reason(op) is None]
-    n = len(fitting)
-    return [fitting[(first + i * n // SAMPLE) % n] for i in range(min(SAMPLE, n))]
+    n, tried = len(fitting), min(SAMPLE, len(fitting))
+    return [fitting[(first + i * n // tried) % n] for i in range(tried)]
 
 
 def law_cell(op: Op, law: Law, examples: int) -> Cell:
