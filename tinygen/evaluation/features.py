@@ -28,7 +28,7 @@ from tinygen.function import Value
 from tinygen.random import Generator
 
 WEIGHTS = Path(__file__).parent / "feature_net.safetensors"
-SHA256 = "6139cd91605958da1e2c9f0d22d2de66a9a78b6aa50bc08d3d2a97533ac9ae97"
+SHA256 = "43e740c6b48680cfe4765d7699517e1278a3af6f9287bfa2294218a78a5180b9"
 
 SIDE = 28
 FEATURES = 64
