@@ -71,7 +71,7 @@ def test_distances_rise_with_noise_with_blur_and_with_dropped_classes(digits) ->
 
     damage = {
         "noise": [train + level * noise for level in (0, 0.1, 0.2, 0.4)],
-        "blur": [blurred(times) for times in (0, 1, 2, 4)],
+        "blur": [blurred(times) for times in (0, 1, 2)],  # beyond, 8 x 8 pixels are all one grey
         "dropped": [train[labels < kept] for kept in (10, 8, 5, 2)],
     }
     for distance in (frechet_distance, kernel_distance):
