@@ -53,8 +53,8 @@ def checkpoint(fn: Callable[..., Any], *args: Any) -> Any:
 
     Costs one more forward of `fn` and saves its activations (Chen et al. 2016, "Training deep nets
     with sublinear memory cost"). Random draws made by `fn` are replayed, so dropout masks agree.
-    Tensors that `fn` captures (weights) get their gradients as usual. `fn` must be pure otherwise; what
-    has to happen once asks `is_replaying`.
+    Tensors that `fn` captures (weights) get their gradients as usual. `fn` must be pure otherwise:
+    what has to happen only once asks `is_replaying`.
     """
     if not is_recording():
         return fn(*args)

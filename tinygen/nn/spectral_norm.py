@@ -28,7 +28,8 @@ class SpectralNorm(Module):
         v = W^T u / |W^T u|,  u = W v / |W v|   (`steps` times a forward pass),   sigma = u^T W v
 
     The gradient flows through W in both places and takes u and v as constants. They are buffers and
-    move in training mode only, not inside `tg.freeze`; they start with 15 steps behind them.
+    move in training mode only, not inside `tg.freeze`, and once where `tg.checkpoint` computes a
+    pass twice; they start with 15 steps behind them.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class SpectralNorm(Module):
     def weight(self) -> Value:
         """W / sigma, after `steps` of the power iteration in training mode."""
         weight = self.module.weight
-        if self.training and not self.frozen:
+        if self.buffers_move:
             self._iterate(self.matrix(weight.data), self.steps)
         # u and v are replaced, never written to, so an earlier pass keeps those it saw.
         sigma = ops.matmul(ops.matmul(self.u.data, self.matrix(weight)), self.v.data)

@@ -22,7 +22,7 @@ def sinusoidal(t: Value, width: int, *, max_period: float = 10000.0) -> Any:
     al. 2017, section 3.5). Angles are float64, since t may be 1000 and f_i is 1."""
     if width < 2 or width % 2:
         raise UsageError(
-            f"sinusoidal: width is {width}; it is even, one half for each of sin, cos."
+            f"sinusoidal: width is {width}; it is even, one half for sin and one for cos."
         )
     if getattr(t, "ndim", None) != 1:
         raise ShapeError(

@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygen.backend.numpy_backend.aligned import empty
 from tinygen.backend.numpy_backend.array import Array
-from tinygen.backend.numpy_backend.channels import sums, wide, widened
+from tinygen.backend.numpy_backend.channels import product_sums, sums, wide, widened
 from tinygen.backend.numpy_backend.rows import row_blocks
 
 BLOCK = 65536
@@ -44,7 +44,7 @@ def batch_norm_forward(
     scale = rstd if weight is None else weight * rstd
     shift = -scale * used_mean if bias is None else bias - scale * used_mean
     y = empty(rows.shape, x.dtype)
-    a, b = wide(scale[None], rows)[0], wide(shift[None], rows)[0]
+    a, b = wide(scale[None, :, None], rows)[0], wide(shift[None, :, None], rows)[0]
     for block in row_blocks(rows.shape[1], rows.shape[2], BLOCK):
         ys = np.multiply(rows[0, block], a, out=y[0, block])
         ys += b
@@ -75,13 +75,10 @@ def batch_norm_backward(
     C, rows, grad = x.shape[-1], widened(x, 1), widened(g, 1)
     count = x.size // max(C, 1)
     total, product = np.zeros(C), np.zeros(C)  # sums of g and of g x
-    scratch = None
     for block in row_blocks(rows.shape[1], rows.shape[2], BLOCK):
         gs, xs = grad[:, block], rows[:, block]
-        if scratch is None:
-            scratch = empty(gs.shape, x.dtype)
         total += sums(gs, C)[0]
-        product += sums(np.multiply(gs, xs, out=scratch[:, : gs.shape[1]]), C)[0]
+        product += product_sums(gs, xs, C)[0]
     product -= mean * total  # sum of g c
     scale = rstd if weight is None else weight * rstd
     if training:
@@ -102,7 +99,7 @@ def batch_norm_backward(
 def _combined(g: Array, x: Array, a: Array, b: Array, c: Array) -> Array:
     """a g + b x + c for vectors of channels; where b and c are zero, a g."""
     out = empty(g.shape, g.dtype)
-    a, b, c = (wide(v[None], g)[0] for v in (a, b, c))
+    a, b, c = (wide(v[None, :, None], g)[0] for v in (a, b, c))
     plain = not b.any() and not c.any()
     scratch = None
     for block in row_blocks(g.shape[1], g.shape[2], BLOCK):
@@ -126,10 +123,9 @@ def _statistics(rows: Array, channels: int) -> tuple[Array, Array]:
             scratch = empty(xs.shape, xs.dtype)
         more = xs.size // max(channels, 1)
         block_mean = (sums(xs, channels) / max(more, 1)).astype(rows.dtype)
-        centred = np.subtract(xs, wide(block_mean, xs), out=scratch[:, : xs.shape[1]])
+        centred = np.subtract(xs, wide(block_mean[:, :, None], xs), out=scratch[:, : xs.shape[1]])
         distance = block_mean[0] - mean
-        centred *= centred
-        squares += sums(centred, channels)[0]
+        squares += product_sums(centred, centred, channels)[0]
         squares += distance * distance * (count * more / max(count + more, 1))
         mean += distance * (more / max(count + more, 1))
         count += more

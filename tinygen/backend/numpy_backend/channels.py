@@ -33,18 +33,30 @@ def widened(x: Array, images: int) -> Array:
 
 def sums(x: Array, channels: int) -> Array:
     """x (k, R, r C) -> (k, C): the sum over the positions of each of k images."""
-    k, rows, width = x.shape
-    totals = np.matmul(ones(rows, x.dtype), x)  # (k, r C)
+    rows = x.shape[1]
+    return _folded(np.matmul(ones(rows, x.dtype), x), channels)
+
+
+def product_sums(x: Array, y: Array, channels: int) -> Array:
+    """x and y (k, R, r C) -> (k, C): the sum of x y over the positions of each of k images. The
+    products are never stored, which makes einsum a third faster here than `sums` of them."""
+    return _folded(np.einsum("krc,krc->kc", x, y), channels)
+
+
+def _folded(totals: Array, channels: int) -> Array:
+    """(k, r C) -> (k, C)."""
+    k, width = totals.shape
     if width == channels:
         return totals
     r = width // channels
-    return np.matmul(ones(r, x.dtype), totals.reshape(k, r, channels))
+    return np.matmul(ones(r, totals.dtype), totals.reshape(k, r, channels))
 
 
-def wide(values: Array, like: Array) -> Array:
-    """values (k, C) -> (k, 1, r C) in the dtype of `like` (k, R, r C), to be combined with it."""
-    k, channels = values.shape
+def wide(values: Array, like: Array, size: int = 1) -> Array:
+    """values (k, G, `size`), or with axes of length 1 -> (k, 1, r G size) in the dtype of `like`
+    (k, R, r G size), to be combined with it."""
+    k, groups = values.shape[:2]
     width = like.shape[-1]
-    repeated = np.empty((k, width // max(channels, 1), channels), like.dtype)
+    repeated = np.empty((k, width // max(groups * size, 1), groups, size), like.dtype)
     repeated[...] = values[:, None]
     return repeated.reshape(k, 1, width)

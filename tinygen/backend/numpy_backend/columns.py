@@ -19,6 +19,7 @@ from numpy.lib.stride_tricks import as_strided
 from tinygen.backend.geometry import Geometry, Pair
 from tinygen.backend.numpy_backend.aligned import empty
 from tinygen.backend.numpy_backend.array import Array
+from tinygen.backend.numpy_backend.product import matmul
 
 BLOCK = 1 << 20
 """Bytes of columns in a block."""
@@ -39,10 +40,10 @@ def columns_forward(
 ) -> Array:
     """x (N, H, W, C), weight (O, kh, kw, C/groups) -> y (N, *size, O)."""
     y = empty((len(x), *size, len(weight)), x.dtype)
-    kernels = _by_group(weight, geometry.groups)  # (groups, O/groups, kh kw C/groups)
+    kernels = np.ascontiguousarray(_by_group(weight, geometry.groups).swapaxes(1, 2))
     for block, columns in _gathered(x, weight.shape[1:3], size, geometry):
-        for group, kernel in enumerate(kernels):
-            _product(columns[group], kernel.T, _part(y, block, group, geometry.groups))
+        for group, kernel in enumerate(kernels):  # (kh kw C/groups, O/groups)
+            _product(columns[group], kernel, _part(y, block, group, geometry.groups))
         if bias is not None:
             y[block] += bias
     return y
@@ -50,15 +51,15 @@ def columns_forward(
 
 def columns_weight_gradient(x: Array, g: Array, size: Pair, geometry: Geometry) -> Array:
     """x (N, H, W, C), g (N, P, Q, O) -> dweight (O, *size, C/groups)."""
-    groups, channels = geometry.groups, x.shape[3]
-    dweight = np.zeros((g.shape[3], *size, channels // groups), x.dtype)
-    kernels = _by_group(dweight, groups)
-    scratch = empty(kernels.shape[1:], x.dtype)
+    groups, (outputs, channels) = geometry.groups, (g.shape[3], x.shape[3])
+    width = channels // groups
+    sums = np.zeros((groups, prod(size) * width, outputs // groups), x.dtype)
+    scratch = empty(sums.shape[1:], x.dtype)
     for block, columns in _gathered(x, size, g.shape[1:3], geometry):
-        for group, kernel in enumerate(kernels):
+        for group, kernel in enumerate(sums):
             part = _part(g, block, group, groups)
-            kernel += np.matmul(part.reshape(-1, part.shape[3]).T, columns[group], out=scratch)
-    return dweight
+            kernel += matmul(columns[group].T, part.reshape(-1, part.shape[3]), scratch)
+    return np.ascontiguousarray(sums.swapaxes(1, 2)).reshape(outputs, *size, width)
 
 
 def columns_input_gradient(
@@ -76,8 +77,9 @@ def columns_input_gradient(
             target = _windows(sums, (kh, kw), g.shape[1:3], geometry)[:, block.rows]
             for group, kernel in enumerate(kernels):
                 part = _part(g, block, group, groups)
-                columns = part.reshape(-1, part.shape[3]) @ kernel
-                columns = columns.reshape(*part.shape[:3], kh, kw, width)
+                part = part.reshape(-1, part.shape[3])
+                columns = empty((len(part), kernel.shape[1]), g.dtype)
+                columns = matmul(part, kernel, columns).reshape(*target.shape[:5], width)
                 channels = slice(group * width, (group + 1) * width)
                 for i, j in np.ndindex(kh, kw):  # one tap's windows never overlap each other
                     target[:, :, :, i, j, channels] += columns[:, :, :, i, j]
@@ -158,4 +160,4 @@ def _product(a: Array, b: Array, out: Array) -> None:
     except ValueError:
         out[...] = (a @ b).reshape(out.shape)
     else:
-        np.matmul(a, b, out=flat)
+        matmul(a, b, flat)

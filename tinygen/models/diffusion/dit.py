@@ -68,7 +68,7 @@ def grid_positions(side: int, width: int) -> Array:
 
 
 class DiTBlock(nn.Module):
-    """Attention and MLP, each between a modulated norm and a gate: (N, T, C), (N, C) -> (N, T, C)."""
+    """Attention and MLP, each between a modulated norm and a gate: x (N, T, C) -> the same."""
 
     def __init__(self, width: int, n_head: int, hidden: int, *, rng: Generator) -> None:
         self.attn = nn.MultiHeadAttention(width, n_head, rng=rng)
@@ -76,7 +76,7 @@ class DiTBlock(nn.Module):
         self.modulation = nn.Linear(width, 6 * width, rng=rng).zeroed()
 
     def forward(self, x: Value, condition: Value) -> Any:
-        """`condition` is after its silu."""
+        """`condition` (N, C), after its silu."""
         vectors = ops.expand_dims(self.modulation(condition), 1)  # (N, 1, 6 C)
         shift1, scale1, gate1, shift2, scale2, gate2 = ops.split(vectors, 6, axis=-1)
         h = ops.layer_norm(x, eps=1e-6) * (1.0 + scale1) + shift1

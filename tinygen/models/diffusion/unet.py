@@ -160,9 +160,8 @@ class UNet(nn.Module):
         self.output = nn.Conv2d(width, c.channels, 3, padding=1, rng=rng).zeroed()
 
     def forward(self, x: Value, t: Value, y: Value = None) -> Any:
-        """x (N, H, W, channels), t (N,) of the order of 0 ... 1000, y (N,) class ids -> of x's shape.
-
-        H and W are multiples of `config.factor`. y is for models with classes only; the id
+        """x (N, H, W, channels), t (N,) of the order of 0 ... 1000, y (N,) class ids -> of x's
+        shape. H and W are multiples of `config.factor`. y is for models with classes only; the id
         `classes`, or leaving y out, means "no class".
         """
         self._require_images(x, t)
