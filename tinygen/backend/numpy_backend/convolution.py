@@ -2,6 +2,7 @@
 
     1x1 with stride 1                pixels as rows of a matrix, times the weight
     3x3 with 1, or 4x4 with 2        Winograd's convolution, for float32 of many channels
+    one input channel a group        depthwise, by shifted images
     anything else                    columns
 
 A convolution of stride 1 is also the input gradient of another, whose kernel is flipped, and the
@@ -20,6 +21,11 @@ from tinygen.backend.numpy_backend.columns import (
     columns_forward,
     columns_input_gradient,
     columns_weight_gradient,
+)
+from tinygen.backend.numpy_backend.depthwise import (
+    depthwise_forward,
+    depthwise_input_gradient,
+    depthwise_weight_gradient,
 )
 from tinygen.backend.numpy_backend.product import matmul
 from tinygen.backend.numpy_backend.rows import as_rows
@@ -50,11 +56,13 @@ def conv2d_forward(
         return _pixel_by_pixel(x, weight[:, 0, 0].T, bias)
     if _suits_winograd(x, weight.shape, size, geometry):
         return winograd_forward(x, weight, bias, size, geometry)
-    if _can_flip(kernel, sides, size, geometry):
-        adding_up = prod(sides) * outputs * (inputs + ADD)
-        if 2 * adding_up < prod(size) * inputs * (outputs + GATHER):
-            reverse = _reverse(kernel, geometry)
-            return columns_input_gradient(x, _flipped(weight), bias, size, reverse)
+    if inputs == 1 < geometry.groups:
+        return depthwise_forward(x, weight, bias, size, geometry)
+    adding_up = prod(sides) * outputs * (inputs + ADD)
+    gathering = prod(size) * inputs * (outputs + GATHER)
+    if _can_flip(kernel, sides, size, geometry) and _worth_flipping(2 * adding_up, gathering):
+        reverse = _reverse(kernel, geometry)
+        return columns_input_gradient(x, _flipped(weight), bias, size, reverse)
     return columns_forward(x, weight, bias, size, geometry)
 
 
@@ -68,10 +76,12 @@ def conv2d_input_gradient(
         return _pixel_by_pixel(g, weight[:, 0, 0], bias)
     if _suits_winograd(g, weight.shape, sides, geometry):
         return winograd_input_gradient(g, weight, bias, size, geometry)
-    if _can_flip(kernel, size, sides, geometry):
-        gathering = prod(size) * outputs * (inputs + GATHER)
-        if gathering < prod(sides) * inputs * (outputs + ADD):
-            return columns_forward(g, _flipped(weight), bias, size, _reverse(kernel, geometry))
+    if inputs == 1 < geometry.groups:
+        return depthwise_input_gradient(g, weight, bias, size, geometry)
+    gathering = prod(size) * outputs * (inputs + GATHER)
+    adding_up = prod(sides) * inputs * (outputs + ADD)
+    if _can_flip(kernel, size, sides, geometry) and _worth_flipping(gathering, adding_up):
+        return columns_forward(g, _flipped(weight), bias, size, _reverse(kernel, geometry))
     return columns_input_gradient(g, weight, bias, size, geometry)
 
 
@@ -82,11 +92,13 @@ def conv2d_weight_gradient(x: Array, g: Array, size: Pair, geometry: Geometry) -
         return (as_rows(g).T @ as_rows(x)).reshape(outputs, 1, 1, inputs)
     if _suits_winograd(x, (outputs, *size, inputs), after, geometry):
         return winograd_weight_gradient(x, g, size, geometry)
-    if _can_flip(size, before, after, geometry):
-        of_g = prod(before) * outputs * (inputs + GATHER)
-        if 2 * of_g < prod(after) * inputs * (outputs + GATHER):
-            flipped = columns_weight_gradient(g, x, size, _reverse(size, geometry))
-            return np.ascontiguousarray(_flipped(flipped))
+    if inputs == geometry.groups > 1:
+        return depthwise_weight_gradient(x, g, size, geometry)
+    of_g = prod(before) * outputs * (inputs + GATHER)
+    of_x = prod(after) * inputs * (outputs + GATHER)
+    if _can_flip(size, before, after, geometry) and _worth_flipping(2 * of_g, of_x):
+        flipped = columns_weight_gradient(g, x, size, _reverse(size, geometry))
+        return np.ascontiguousarray(_flipped(flipped))
     return columns_weight_gradient(x, g, size, geometry)
 
 
@@ -132,6 +144,10 @@ def _can_flip(kernel: Pair, sides: Pair, size: Pair, geometry: Geometry) -> bool
         and size == geometry.sides_after(sides, kernel)
         and min(_reverse(kernel, geometry).padding) >= 0
     )
+
+
+def _worth_flipping(cost: int, cost_unflipped: int) -> bool:
+    return cost < cost_unflipped
 
 
 def _reverse(kernel: Pair, geometry: Geometry) -> Geometry:
