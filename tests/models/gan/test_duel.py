@@ -151,8 +151,8 @@ def test_the_loss_is_the_sum_of_its_parts(name):
     parts = o.r1 * r1(d, real) + o.r2 * r2(d, fake)
     parts = parts + o.gradient_penalty * gradient_penalty(d, real, fake, mix=mix)
     plain = o.loss.discriminator(d(real), d(fake))
-    assert np.array_equal(real_scores.numpy(), d(real).numpy())
-    assert np.array_equal(fake_scores.numpy(), d(fake).numpy())
+    assert np.abs(real_scores.numpy() - d(real).numpy()).max() <= 1e-14
+    assert np.abs(fake_scores.numpy() - d(fake).numpy()).max() <= 1e-14
     assert abs(penalty - parts.item()) <= 1e-14 * penalty
     assert abs(loss.item() - (plain + parts).item()) <= 1e-14 * (1 + abs(loss.item()))
     # And so are the gradients.
@@ -200,8 +200,8 @@ def test_metrics():
     real, z, _ = batch("points")
     scores = players.discriminator(real).numpy(), players.discriminator(players.fakes(z)).numpy()
     told = players.step(real, z)
-    assert told["real_score"] == scores[0].mean()
-    assert told["fake_score"] == scores[1].mean()
+    assert abs(told["real_score"] - scores[0].mean()) <= 1e-6
+    assert abs(told["fake_score"] - scores[1].mean()) <= 1e-6
     assert told["accuracy"] == (scores[0] > scores[1]).mean()
     norms = {
         "g_grad_norm": [p.grad for p in players.generator.parameters()],

@@ -21,10 +21,10 @@ from tinygen.function import Value, freeze, no_grad
 from tinygen.models.gan.augment import DiffAugment
 from tinygen.models.gan.losses import LOSSES, Loss
 from tinygen.models.gan.penalties import (
+    batch_norm_of,
     clip_weights,
     gradient_penalty,
     input_gradient,
-    require_independent,
     zero_centred,
 )
 from tinygen.optim import EMA, Optimizer
@@ -79,8 +79,15 @@ class Duel:
         self.discriminator_optimizer = discriminator_optimizer
         self.objective = Objective() if objective is None else objective
         self.ema = ema
-        if self.objective.r1 or self.objective.r2 or self.objective.gradient_penalty:
-            require_independent(discriminator)
+        norm = batch_norm_of(discriminator)
+        self.independent = norm is None
+        """Whether no score of D depends on another example."""
+        if norm and (self.objective.r1 or self.objective.r2 or self.objective.gradient_penalty):
+            raise UsageError(
+                f"the discriminator's {norm} is a batch normalisation: its scores depend on the "
+                "whole batch, so that a penalty on the gradient of one has no meaning. Use "
+                'discriminator_norm="none" or "spectral".'
+            )
 
     # ---- losses
 
@@ -93,16 +100,13 @@ class Duel:
         """
         o = self.objective
         real, fake = (self.augmented(x, rng) for x in (real, fake))
-        real_leaf = Tensor(real, requires_grad=o.r1 > 0)
-        fake_leaf = Tensor(fake, requires_grad=o.r2 > 0)
-        real_scores = self.discriminator(real_leaf, y)
-        fake_scores = self.discriminator(fake_leaf, y)
+        real_scores, fake_scores, slopes = self._scores(real, fake, y)
         loss = o.loss.discriminator(real_scores, fake_scores)
-        penalties = []
-        if o.r1:
-            penalties.append(o.r1 * zero_centred(input_gradient(real_scores, real_leaf)))
-        if o.r2:
-            penalties.append(o.r2 * zero_centred(input_gradient(fake_scores, fake_leaf)))
+        penalties = [
+            weight * zero_centred(slope)
+            for weight, slope in zip((o.r1, o.r2), slopes, strict=True)
+            if slope is not None
+        ]
         if o.gradient_penalty:
             mix = _needed(rng).uniform((len(real),), dtype=real.dtype)
             slope = gradient_penalty(self.discriminator, real, fake, y, mix=mix)
@@ -110,6 +114,29 @@ class Duel:
         for penalty in penalties:
             loss = loss + penalty
         return loss, real_scores, fake_scores, sum(p.item() for p in penalties)
+
+    def _scores(
+        self, real: Array, fake: Array, y: Array | None
+    ) -> tuple[Tensor, Tensor, tuple[Tensor | None, Tensor | None]]:
+        """Scores of both batches, and the slopes (N, ...) at those that are penalised.
+
+        In one pass where no score depends on another example (twice the batch, half the calls),
+        except where only one of the two slopes is wanted. Batch normalisation takes two: real and
+        generated examples have statistics of their own (as in DCGAN).
+        """
+        r1, r2 = self.objective.r1 > 0, self.objective.r2 > 0
+        if self.independent and r1 == r2:
+            both = Tensor(ops.concat([real, fake]), requires_grad=r1)
+            n, classes = len(real), None if y is None else ops.concat([y, y])
+            scores = self.discriminator(both, classes)
+            slope = input_gradient(scores, both) if r1 else None
+            slopes = (None, None) if slope is None else (slope[:n], slope[n:])
+            return scores[:n], scores[n:], slopes
+        leaves = Tensor(real, requires_grad=r1), Tensor(fake, requires_grad=r2)
+        real_scores, fake_scores = (self.discriminator(leaf, y) for leaf in leaves)
+        real_slope = input_gradient(real_scores, leaves[0]) if r1 else None
+        fake_slope = input_gradient(fake_scores, leaves[1]) if r2 else None
+        return real_scores, fake_scores, (real_slope, fake_slope)
 
     def generator_loss(
         self,

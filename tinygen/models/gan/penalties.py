@@ -92,12 +92,10 @@ def clip_weights(discriminator: nn.Module, bound: float) -> None:
         parameter.version += 1
 
 
-def require_independent(discriminator: nn.Module) -> None:
-    """Raise UsageError if a score may depend on other examples than its own."""
+def batch_norm_of(discriminator: nn.Module) -> str | None:
+    """The name of a batch normalisation in D, through which scores depend on other examples; None
+    if there is none."""
     for name, module in discriminator.named_modules():
-        if "BatchNorm" in type(module).__name__:
-            raise UsageError(
-                f"the discriminator's {name} is a batch normalisation: its scores depend on the "
-                "whole batch, so that a penalty on the gradient of one has no meaning. Use "
-                'discriminator_norm="none" or "spectral".'
-            )
+        if isinstance(module, nn.BatchNorm2d):
+            return name
+    return None
