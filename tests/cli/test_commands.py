@@ -75,6 +75,19 @@ def test_a_longer_run_continues_where_the_shorter_one_ended(
     assert trace(tmp_path / "again") == trace(tmp_path / "run")
 
 
+def test_a_run_on_its_own_folder_resumes_and_only_there(
+    tinygen: Command, tiny: list[str], tmp_path: Path
+) -> None:
+    done(tinygen("train", "gpt", "--data", ".", *tiny, "--out", "run"))
+    done(tinygen("train", "--resume", "run", "--steps", "7"))
+    config = tmp_path / "run" / "config.json"
+    config.write_text(config.read_text().replace('"source": "."', '"source": "moved.txt"'))
+    elsewhere = tinygen("train", "--resume", "run", "--steps", "8")
+    assert elsewhere.returncode == 3
+    assert "no data 'moved.txt'" in elsewhere.stderr
+    assert "paths of the run run count from the folder in which it was started" in elsewhere.stderr
+
+
 def test_a_budget_becomes_steps_in_the_reproducing_command(
     tinygen: Command, tiny: list[str], tmp_path: Path
 ) -> None:
@@ -120,9 +133,9 @@ def test_an_update_that_overflows_never_reaches_a_checkpoint(
     result = tinygen("train", "gpt", *arguments, "--debug")
     assert result.returncode == 5
     assert "no longer finite after step 1" in result.stderr
-    assert not (tmp_path / "run").exists()  # there is nothing to keep
+    assert list((tmp_path / "run" / "checkpoints").iterdir()) == []
     last = result.stderr.splitlines()[-1]
-    assert "the optimiser's update that ends it made model/" in last
+    assert "AdamW made a parameter that is not finite, at recipes/gpt.py:" in last
 
 
 # ---- sample, eval

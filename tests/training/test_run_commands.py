@@ -15,7 +15,7 @@ import pytest
 import toy
 
 from tinygen.checkpoints import load_state, save_state
-from tinygen.cli import session
+from tinygen.cli import saved
 from tinygen.cli.main import main
 from tinygen.recipes import FAMILIES
 from tinygen.training.run import Run
@@ -200,7 +200,7 @@ def test_sampling_looks_again_when_training_pruned_what_it_chose(
         return real(self, step)
 
     monkeypatch.setattr(Run, "load", load)
-    assert session.trained_state(run, None)["steps_done"] == 30
+    assert saved.trained_state(run, None)["steps_done"] == 30
     assert len(calls) > 2
 
 

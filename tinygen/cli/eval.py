@@ -9,7 +9,7 @@ import numpy as np
 from tinygen.backend import tune_allocator
 from tinygen.backend.threads import blas_threads
 from tinygen.cli.parser import Parser
-from tinygen.cli.session import rebuilt, saved_config, saved_family, trained_state
+from tinygen.cli.saved import rebuilt, saved_config, saved_family, trained_state
 from tinygen.errors import DivergedError
 from tinygen.training.run import Run
 

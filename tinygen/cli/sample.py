@@ -11,7 +11,8 @@ import numpy as np
 
 from tinygen.backend.threads import blas_threads
 from tinygen.cli.parser import Parser
-from tinygen.cli.session import note, saved_config, saved_family, trained_state
+from tinygen.cli.saved import saved_config, saved_family, trained_state
+from tinygen.cli.session import note
 from tinygen.errors import UsageError
 from tinygen.files import require_writable, write_atomically
 from tinygen.random import Generator

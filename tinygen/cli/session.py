@@ -9,12 +9,11 @@ from typing import Any
 
 from tinygen.backend import tune_allocator
 from tinygen.backend.threads import blas_threads
-from tinygen.checkpoints import State
-from tinygen.errors import DivergedError, InputError, Interrupted, UsageError
-from tinygen.recipes import Family, family
+from tinygen.errors import DivergedError, Interrupted
+from tinygen.recipes import Family
 from tinygen.training.budget import steps_within
 from tinygen.training.config import as_text, differences, option
-from tinygen.training.divergence import first_bad_op, not_finite
+from tinygen.training.divergence import first_bad_op
 from tinygen.training.environment import environment
 from tinygen.training.interruption import stop_requests
 from tinygen.training.loop import train
@@ -36,7 +35,6 @@ SHORT_NAMES = {
 }
 """Settings with a short option; every other one is `--section.field`."""
 
-_ATTEMPTS = 3
 _ALWAYS_TOLD = ("data.source", "training.steps", "training.seed")
 
 
@@ -114,71 +112,6 @@ def _stopped(run: Run) -> str:
         f"interrupted at once; saved is step {run.steps()[-1]}, continue from there with "
         f"{run.resume_command}"
     )
-
-
-def saved_config(run: Run, family: Family) -> Any:
-    """The configuration that a run was started with. Raises InputError where it is damaged."""
-    base = next(iter(family.presets.values()))
-    path = run.path / "config.json"
-    try:
-        return base.updated(run.config_values, where=str(path))
-    except UsageError as error:  # nobody typed it
-        raise InputError(f"{error}; {path} is damaged, restore it") from error
-
-
-def saved_family(run: Run) -> Family:
-    """The family of a run. Raises InputError."""
-    try:
-        return family(run.family)
-    except UsageError as error:
-        raise InputError(f"{run.path / 'config.json'}: {error}") from error
-
-
-def rebuilt(run: Run, family: Family, config: Any) -> Recipe:
-    """The recipe of an existing run, at step 0. Data that are not there may be a relative path."""
-    try:
-        return family.build(config)
-    except InputError as error:
-        raise InputError(
-            f"{error}. (Relative paths of the run {run.path} count from the folder in which it was "
-            "started.)"
-        ) from error
-
-
-def trained_state(run: Run, step: int | None) -> State:
-    """The state of checkpoint `step`, by default of the one with the best evaluation.
-
-    Where that one was removed, the newest. A run that is being trained meanwhile may remove what
-    was just chosen: then all is looked up again. Raises InputError, and DivergedError where the
-    state holds values that are not finite.
-    """
-    for attempt in range(_ATTEMPTS):
-        before = run.steps()
-        try:
-            state = _state(run, step)
-        except InputError:
-            if run.steps() == before or attempt == _ATTEMPTS - 1:
-                raise
-            continue
-        culprit = not_finite(state)
-        if culprit:
-            raise DivergedError(
-                f"the checkpoint of step {state['steps_done']} in {run.path} is of a training that "
-                f"diverged: {culprit} holds values that are not finite; take another --step"
-            )
-        return state
-    raise AssertionError("the last attempt returns or raises")
-
-
-def _state(run: Run, step: int | None) -> State:
-    chosen = run.best_step() if step is None else step
-    if step is None and chosen is not None and chosen not in run.steps():
-        note(f"the best checkpoint, of step {chosen}, was removed; the newest serves instead")
-        chosen = None
-    state = run.load(chosen)
-    if state is None:
-        raise InputError(f"{run.path} has no checkpoint yet; train it: {run.resume_command}")
-    return state
 
 
 def reproducing_command(family: Family, preset: str, config: RecipeConfig) -> str:

@@ -13,13 +13,11 @@ from typing import Any
 
 from tinygen.backend import tune_allocator
 from tinygen.cli.parser import Parser
+from tinygen.cli.saved import rebuilt, saved_config, saved_family
 from tinygen.cli.session import (
     SHORT_NAMES,
     new_run,
     note,
-    rebuilt,
-    saved_config,
-    saved_family,
     train_run,
     within_budget,
 )

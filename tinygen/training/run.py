@@ -66,24 +66,20 @@ class Run:
         """Make the folder `path`, which must not exist; with `numbered` the first free one of
         `path`, `path-2`, ... Raises UsageError, OutputError.
         """
-        wanted = path
         while True:
-            path = fresh_folder(wanted) if numbered else Path(wanted)
-            require_new(path)
-            with made_parents(path) as made:
-                try:
-                    with atomic_folder(path) as folder:
-                        (folder / "config.json").write_bytes(_config_json(family, config))
-                        (folder / "environment.json").write_bytes(_json(environment))
-                        (folder / "command.txt").write_bytes(_lines([command]))
-                        (folder / "checkpoints").mkdir()
-                except OutputError:
-                    if not os.path.lexists(path):
-                        raise
-                    if not numbered:  # another process made it at this very moment
-                        require_new(path)
-                    continue
-            run = cls(path)
+            target = fresh_folder(path) if numbered else Path(path)
+            require_new(target)
+            try:
+                with made_parents(target) as made, atomic_folder(target) as folder:
+                    (folder / "config.json").write_bytes(_config_json(family, config))
+                    (folder / "environment.json").write_bytes(_json(environment))
+                    (folder / "command.txt").write_bytes(_lines([command]))
+                    (folder / "checkpoints").mkdir()
+            except OutputError:
+                if os.path.lexists(target):
+                    continue  # another process made it at this very moment
+                raise
+            run = cls(target)
             run._made = made
             return run
 
@@ -206,8 +202,7 @@ class Run:
             os.close(folder)
 
     def require_whole(self) -> None:
-        """Raises InputError where the log or the checkpoints, which every run has, were removed:
-        going on without them would lose the other half too."""
+        """Raises InputError where log or checkpoints were removed: training would drop the rest."""
         lost = self.path / "checkpoints"
         if lost.is_dir() and self.steps():
             lost = self.metrics_path
@@ -234,19 +229,18 @@ class Run:
             raise CheckpointError(f"a checkpoint of {self.path}: {error}") from error
 
     def _sound_beside(self, step: int) -> str:
-        """What to do about the damaged checkpoint `step`: the newest sound one before it, or else
-        one after it."""
-        steps = self.steps()
-        before, after = [s for s in steps if s < step], [s for s in steps if s > step]
+        """What to do about a damaged checkpoint: the newest sound one before it, or else after."""
+        before = [other for other in self.steps() if other < step]
+        after = [other for other in self.steps() if other > step]
         for other in [*reversed(before), *reversed(after)]:
             try:
                 load_state(self.checkpoint(other))
             except CheckpointError:
                 continue
-            sound = f"The checkpoint {self.checkpoint(other)} is sound"
-            if after:
-                return f"{sound}: take it with --step {other}"
-            return f"{sound}: remove {self.checkpoint(step)} to continue from it"
+            advice = f"take it with --step {other}"
+            if not after:
+                advice = f"remove {self.checkpoint(step)} to continue from it"
+            return f"The checkpoint {self.checkpoint(other)} is sound: {advice}"
         return "No other checkpoint is sound: start the run again"
 
     def _remove(self, folder: Path) -> None:
