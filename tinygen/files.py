@@ -10,8 +10,8 @@ folder is removed and the target is as it was; only a killed process can leave o
 import errno
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tinygen.errors import OutputError, TinygenError
@@ -28,6 +28,8 @@ _ADVICE = {
     errno.EROFS: "choose a folder that you may write to",
     errno.ENOENT: "make the folder first, or correct the path",
     errno.ENOTDIR: "correct the path: a part of it is a file",
+    errno.EEXIST: "a file of that name is in the way: move it, or choose another path",
+    errno.EFBIG: "files of this size are not allowed here: choose another disk, or raise ulimit -f",
 }
 
 
@@ -80,6 +82,50 @@ def atomic_folder(path: StrPath) -> Iterator[Path]:
             shutil.rmtree(unfinished, ignore_errors=True)
             raise
         _sync(target.parent)
+
+
+@contextmanager
+def made_parents(path: StrPath) -> Iterator[list[Path]]:
+    """Make the folders above `path` that are missing; where the block raises, they go again.
+
+    Yields those that were made, the innermost first. Raises OutputError.
+    """
+    made: list[Path] = []
+    with output_errors(path):
+        try:
+            missing = Path(os.path.abspath(path)).parent
+            above = []
+            while not os.path.lexists(missing):
+                above.append(missing)
+                missing = missing.parent
+            for folder in reversed(above):
+                folder.mkdir(exist_ok=True)
+                made.insert(0, folder)
+            yield made
+        except BaseException:
+            remove_empty(made)
+            raise
+
+
+def remove_empty(folders: Iterable[Path]) -> None:
+    """Remove those of `folders` that are empty, the first ones first."""
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def require_writable(path: StrPath, *, parents: bool = False) -> None:
+    """Raises OutputError where `path` could not be made: found out before the work, not after it.
+
+    With `parents` the folders above it may be missing too, as long as they can be made.
+    """
+    target = Path(os.path.abspath(path))
+    while parents and not os.path.lexists(target.parent):
+        target = target.parent
+    with output_errors(path):
+        probe = _unfinished(target)
+        probe.mkdir()
+        probe.rmdir()
 
 
 def remove_leftovers(folder: StrPath) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -17,9 +18,7 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def trace(run: Path) -> list[dict[str, Any]]:
-    """The log, without the one thing that may differ."""
-    lines = read_metrics(run / "metrics.jsonl")
-    return [{name: line[name] for name in line if name != "seconds"} for line in lines]
+    return read_metrics(run / "metrics.jsonl")
 
 
 def done(result: subprocess.CompletedProcess[str], code: int = 0) -> str:
@@ -68,12 +67,25 @@ def test_a_longer_run_continues_where_the_shorter_one_ended(
     done(tinygen("train", "--resume", "run", "--steps", "8"))
     assert trace(tmp_path / "run")[:6] == trace(trained)
     assert [line["step"] for line in trace(tmp_path / "run")] == list(range(1, 9))
-    assert (tmp_path / "run" / "command.txt").read_text().splitlines()[1:] == [
-        "tinygen train --resume run --steps 8"
-    ]
     again = tinygen("train", "--resume", "run")
     assert "has all its 8 steps" in again.stderr
     done(again)
+    for line in (tmp_path / "run" / "command.txt").read_text().splitlines():
+        done(tinygen(*shlex.split(line)[1:]))
+    assert trace(tmp_path / "again") == trace(tmp_path / "run")
+
+
+def test_a_run_on_its_own_folder_resumes_and_only_there(
+    tinygen: Command, tiny: list[str], tmp_path: Path
+) -> None:
+    done(tinygen("train", "gpt", "--data", ".", *tiny, "--out", "run"))
+    done(tinygen("train", "--resume", "run", "--steps", "7"))
+    config = tmp_path / "run" / "config.json"
+    config.write_text(config.read_text().replace('"source": "."', '"source": "moved.txt"'))
+    elsewhere = tinygen("train", "--resume", "run", "--steps", "8")
+    assert elsewhere.returncode == 3
+    assert "no data 'moved.txt'" in elsewhere.stderr
+    assert "paths of the run run count from the folder in which it was started" in elsewhere.stderr
 
 
 def test_a_budget_becomes_steps_in_the_reproducing_command(
@@ -109,6 +121,21 @@ def test_divergence_exits_5_and_debug_names_the_op(
     last = result.stderr.splitlines()[-1]
     assert "became nan at step" in last or "became inf at step" in last
     assert "the first op that produced a value that is not finite" in last
+    before = tinygen("--debug", *arguments, "--lr", "1e30", "--steps", "50", "--out", "run-2")
+    assert before.stderr.splitlines()[-1] == last.replace("run/", "run-2/")
+
+
+def test_an_update_that_overflows_never_reaches_a_checkpoint(
+    tinygen: Command, tiny: list[str], tmp_path: Path
+) -> None:
+    extreme = ["--lr", "1e10", "--optimizer.weight-decay", "1e30", "--optimizer.warmup", "0"]
+    arguments = ["--data", "text.txt", *tiny, "--save-every", "1", *extreme, "--out", "run"]
+    result = tinygen("train", "gpt", *arguments, "--debug")
+    assert result.returncode == 5
+    assert "no longer finite after step 1" in result.stderr
+    assert list((tmp_path / "run" / "checkpoints").iterdir()) == []
+    last = result.stderr.splitlines()[-1]
+    assert "AdamW made a parameter that is not finite, at recipes/gpt.py:" in last
 
 
 # ---- sample, eval

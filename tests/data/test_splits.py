@@ -29,6 +29,12 @@ def test_bytes_that_are_no_text_are_cut_too(data, fraction):
     assert 0 <= int((1 - fraction) * len(data)) - cut_point(data, fraction) < 4
 
 
+@pytest.mark.parametrize("fraction", [1e-300, 1e-17, 5e-324])
+def test_less_than_a_byte_cannot_be_held_out(fraction):
+    with pytest.raises(InputError, match="too few to hold out"):
+        split(corpus_of(b"a text"), fraction)
+
+
 @given(st.text(alphabet="abc", min_size=2, max_size=200))
 def test_the_usual_tenth(text):
     train, validation = split(corpus_of(text.encode()))

@@ -131,6 +131,20 @@ def test_links_to_folders_are_not_followed(tree):
     assert read_folder(tree).documents == (b"a", b"z", b"b")
 
 
+def test_runs_in_a_folder_are_no_text(tmp_path):
+    """Else a run on `.` would change its own data, and could never be resumed."""
+    (tmp_path / "a.txt").write_text("text")
+    before = read_folder(tmp_path)
+    (tmp_path / "runs" / "first" / "checkpoints").mkdir(parents=True)
+    for name in ("config.json", "metrics.jsonl"):
+        (tmp_path / "runs" / "first" / name).write_text("{}")
+    after = read_folder(tmp_path)
+    assert after.sha256 == before.sha256
+    assert after.skipped == ("runs/first: a run of tinygen",)
+    (tmp_path / "runs" / "first" / "checkpoints").rmdir()  # now it is just a folder
+    assert len(read_folder(tmp_path).documents) == 3
+
+
 def test_a_folder_that_cannot_be_listed_is_mentioned(tree, monkeypatch):
     listed = os.scandir
 

@@ -23,6 +23,18 @@ def test_the_first_signal_is_a_wish_and_the_second_an_order() -> None:
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
+def test_a_hang_up_is_a_wish_too_unless_the_command_ignores_it() -> None:
+    before = signal.getsignal(signal.SIGHUP)
+    try:
+        for handler, expected in ((signal.SIG_DFL, True), (signal.SIG_IGN, False)):
+            signal.signal(signal.SIGHUP, handler)
+            with stop_requests() as requested:
+                os.kill(os.getpid(), signal.SIGHUP)
+                assert requested() == expected
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_another_thread_is_never_asked_to_stop() -> None:
     def requested() -> bool:
         with stop_requests() as asked:

@@ -57,9 +57,7 @@ def go(run: Run, config: ToyConfig = CONFIG, stop: float = math.inf) -> ToyRecip
 
 
 def trace(run: Run) -> list[dict[str, Any]]:
-    """The log, without the one thing that may differ."""
-    lines = read_metrics(run.metrics_path)
-    return [{name: line[name] for name in line if name != "seconds"} for line in lines]
+    return read_metrics(run.metrics_path)
 
 
 def test_a_run_stopped_at_any_step_resumes_to_the_same_bits(tmp_path: Path) -> None:
@@ -70,7 +68,7 @@ def test_a_run_stopped_at_any_step_resumes_to_the_same_bits(tmp_path: Path) -> N
         with pytest.raises(Interrupted, match=f"step {stop} of 30, and saved; .*--resume"):
             go(run, stop=stop)
         recipe = go(run)
-        assert trace(run) == trace(straight)
+        assert run.metrics_path.read_bytes() == straight.metrics_path.read_bytes()
         assert np.array_equal(recipe.weight, expected.weight)
 
 
@@ -129,7 +127,7 @@ def test_a_damaged_newest_checkpoint_names_the_good_older_one(tmp_path: Path) ->
     assert f"{newest / 'model.safetensors'} is damaged" in str(caught.value)
     assert f"The checkpoint {older} is sound: remove {newest}" in str(caught.value)
     flip(older / "state.json")
-    with pytest.raises(CheckpointError, match="No older checkpoint is sound"):
+    with pytest.raises(CheckpointError, match="No other checkpoint is sound"):
         go(run)
 
 
@@ -222,7 +220,7 @@ def test_a_run_without_its_command_says_so(tmp_path: Path) -> None:
     run = new_run(tmp_path / "run")
     (run.path / "command.txt").unlink()
     with pytest.raises(InputError, match="cannot read"):
-        run.extend(CONFIG, "tinygen train --resume run")
+        run.extend(CONFIG)
 
 
 def test_a_system_without_locks_trains_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,6 +45,8 @@ class ToyConfig(RecipeConfig):
 class ToyRecipe:
     """Learns the vector 1, 1, ... from noisy looks at it, by gradient descent with momentum."""
 
+    criterion = "val_loss"
+
     def __init__(self, config: ToyConfig) -> None:
         rng = Generator(config.training.seed)
         self.config = config

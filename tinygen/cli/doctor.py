@@ -3,12 +3,16 @@
 import argparse
 import json
 import os
+import shutil
+import sys
 from collections.abc import Iterator
 from importlib import metadata, util
 
 import numpy as np
 
 from tinygen.cli.parser import Parser
+from tinygen.data.fetch import data_folder
+from tinygen.errors import UnavailableError
 from tinygen.training.environment import environment
 
 _NEEDED = {
@@ -20,6 +24,7 @@ _NEEDED = {
 _DISTRIBUTION = {"PIL": "Pillow"}
 _OLDEST_NUMPY = (2, 1)
 _FINDINGS = 6
+_LEAST_SPACE = 10**9  # bytes: some checkpoints of a small model
 
 
 def add_options(parser: Parser) -> None:
@@ -36,7 +41,8 @@ def run(options: argparse.Namespace) -> int:
             print(f"{name:12}{_readable(value)}")
         for finding in findings:
             print(f"finding: {finding}")
-        print("all is well" if not findings else f"{len(findings)} findings")
+        count = f"{len(findings)} finding{'s' if len(findings) > 1 else ''}"
+        print(count if findings else "all is well")
     return _FINDINGS if findings else 0
 
 
@@ -58,6 +64,14 @@ def _findings() -> Iterator[str]:
             yield f"{name} is missing, which {purpose} need: pip install {name}"
     if not os.access(".", os.W_OK):
         yield "the current folder cannot be written, and runs/ goes there: give --out another"
+    elif shutil.disk_usage(".").free < _LEAST_SPACE:
+        yield "less than 1 GB is free on the disk of the current folder, and runs/ goes there"
+    try:
+        data_folder()
+    except UnavailableError as error:
+        yield str(error)
+    if "utf-8" not in (sys.stdout.encoding or "").lower():
+        yield f"the output is {sys.stdout.encoding}, so samples lose characters: set LANG=C.UTF-8"
 
 
 def _readable(value: object) -> str:

@@ -2,12 +2,15 @@
 
 import argparse
 import json
+import math
+
+import numpy as np
 
 from tinygen.backend import tune_allocator
 from tinygen.backend.threads import blas_threads
 from tinygen.cli.parser import Parser
-from tinygen.cli.session import saved_config, trained_state
-from tinygen.recipes import family
+from tinygen.cli.saved import rebuilt, saved_config, saved_family, trained_state
+from tinygen.errors import DivergedError
 from tinygen.training.run import Run
 
 
@@ -19,14 +22,23 @@ def add_options(parser: Parser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     run = Run(options.run_folder)
-    chosen = family(run.family)
+    chosen = saved_family(run)
     tune_allocator()
     config = saved_config(run, chosen)
-    recipe = chosen.build(config)
-    recipe.load_state_dict(trained_state(run, options.step))
-    with blas_threads(config.training.threads):  # as in training: the same number to the last bit
-        metrics = recipe.evaluate()
+    state = trained_state(run, options.step)
+    recipe = rebuilt(run, chosen, config)
+    with run.named_errors():
+        recipe.load_state_dict(state)
     step = recipe.steps_done
+    # As in training, threads and all: the same number to the last bit.
+    with blas_threads(config.training.threads), np.errstate(all="ignore"):
+        metrics = recipe.evaluate()
+    for metric, value in metrics.items():
+        if not math.isfinite(value):
+            raise DivergedError(
+                f"{metric} of {run.path} at step {step} is {value}: its training diverged; take "
+                "another checkpoint with --step"
+            )
     name, baseline = recipe.baseline()
     if options.json:
         print(json.dumps({"run": str(run.path), "step": step, **metrics, name: baseline}))

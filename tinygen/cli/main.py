@@ -4,14 +4,14 @@ Results go to stdout, everything else to stderr. Exit codes are listed in `tinyg
 """
 
 import errno
-import io
-import os
 import sys
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
 
+from tinygen.cli.streams import steady_streams
 from tinygen.errors import TinygenError, UsageError
+from tinygen.training.interruption import signals_interrupt
 
 COMMANDS = {
     "demo": "train a small GPT on text that every Python has, and let it write",
@@ -27,26 +27,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command in `argv` (`sys.argv`); one sentence on stderr where it fails."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a character shows "?"
-    try:
-        code = _dispatch(arguments)
-        sys.stdout.flush()
-        return code
-    except BrokenPipeError:  # the reader has what it wanted, as in `tinygen sample RUN | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except SystemExit as finished:  # how argparse leaves after --help
-        return int(finished.code or 0)
-    except (Exception, KeyboardInterrupt) as error:
-        if debug:
-            traceback.print_exc()
-        sentence, code = _explained(error)
-        print(f"tinygen: {sentence}", file=sys.stderr)
-        return code
+    with steady_streams(), signals_interrupt():
+        try:
+            code = _dispatch(arguments, debug)
+            sys.stdout.flush()
+            return code
+        except BrokenPipeError:  # of stdout, since stderr never fails: its reader, such as
+            return 0  # `head`, has what it wanted
+        except SystemExit as finished:  # how argparse leaves after --help
+            return int(finished.code or 0)
+        except (Exception, KeyboardInterrupt) as error:
+            if debug:
+                traceback.print_exc()
+            sentence, code = _explained(error)
+            print(f"tinygen: {sentence}", file=sys.stderr)
+            return code
 
 
-def _dispatch(arguments: list[str]) -> int:
+def _dispatch(arguments: list[str], debug: bool) -> int:
     while arguments[:1] == ["--debug"]:
         arguments = arguments[1:]
     if not arguments or arguments[0] in ("-h", "--help", "help"):
@@ -69,7 +67,9 @@ def _dispatch(arguments: list[str]) -> int:
     command = import_module(f"tinygen.cli.{name}")
     parser = Parser(name, command.__doc__ or "")
     command.add_options(parser)
-    code: int = command.run(parser.parse_all(rest))
+    options = parser.parse_all(rest)
+    options.debug = debug  # it may stand before the command too
+    code: int = command.run(options)
     return code
 
 

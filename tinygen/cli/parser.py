@@ -22,7 +22,9 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--debug", action="store_true", help="show tracebacks")
 
     def add_settings(self, settings: Iterable[Setting], short_names: Mapping[str, str]) -> None:
-        """An option for each setting; the pairs (path, text) are gathered in `settings`."""
+        """An option for each setting; the pairs (path, text) are gathered in `settings`, and the
+        option that was typed for each path in `typed`."""
+        self.set_defaults(typed={})
         for leaf in settings:
             short = [short_names[leaf.path]] if leaf.path in short_names else []
             default = as_text(leaf.value)
@@ -38,8 +40,12 @@ class Parser(argparse.ArgumentParser):
             )
 
     def parse_all(self, arguments: Sequence[str]) -> argparse.Namespace:
-        """Parse, and refuse what is left over."""
+        """Parse, and refuse what is left over or empty."""
         options, unknown = self.parse_known_args(arguments)
+        for action in self._actions:
+            if getattr(options, action.dest, None) == "":
+                name = action.option_strings[-1] if action.option_strings else action.metavar
+                self.error(f"{name} must not be empty")
         if unknown:
             known = [name for name in self._option_string_actions if name.startswith("--")]
             word = unknown[0].partition("=")[0]
@@ -50,17 +56,31 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """What argparse calls for every mistake; it would print the whole usage and exit."""
-        choice = re.fullmatch(
-            r"argument (.*): invalid choice: '(.*)' \(choose from (.*)\)", message
-        )
-        if choice:
-            valid = [word.strip("' ") for word in choice[3].split(",")]
-            message = f"{choice[1]} cannot be {choice[2]!r}; {nearest(choice[2], valid)}"
+        argument = re.fullmatch(r"argument (.*?): (.*)", message)
+        if argument:
+            names = argument[1].split("/")
+            long = [name for name in names if name.startswith("--")] or names
+            message = _complaint(min(long, key=len), argument[2])
         raise UsageError(f"{message} ({self.prog} --help lists everything)")
 
 
+def _complaint(name: str, complaint: str) -> str:
+    """argparse's complaint about the argument `name`, as a sentence that says what to do."""
+    choice = re.fullmatch(r"invalid choice: '(.*)' \(choose from (.*)\)", complaint)
+    if choice:
+        valid = [word.strip("' ") for word in choice[2].split(",")]
+        return f"{name} cannot be {choice[1]!r}; {nearest(choice[1], valid)}"
+    number = re.fullmatch(r"invalid int value: (.*)", complaint)
+    if number:
+        return f"{name} must be a whole number, not {number[1]}"
+    if complaint == "expected one argument":
+        return f"{name} needs a value; one that begins with a dash is written {name}=-x"
+    return f"{name}: {complaint}"
+
+
 class _Gather(argparse.Action):
-    """Adds (path, text) to the list in `dest`, in the order of the command line."""
+    """Adds (path, text) to the list in `dest`, in the order of the command line, and keeps in
+    `typed` the option that was written for the path."""
 
     def __call__(
         self,
@@ -71,3 +91,4 @@ class _Gather(argparse.Action):
     ) -> None:
         gathered = getattr(namespace, self.dest)
         setattr(namespace, self.dest, [*gathered, (self.const, values)])
+        namespace.typed = {**namespace.typed, self.const: option_string}

@@ -7,11 +7,14 @@ import secrets
 import sys
 from collections.abc import Iterator
 
+import numpy as np
+
 from tinygen.backend.threads import blas_threads
 from tinygen.cli.parser import Parser
-from tinygen.cli.session import note, saved_config, trained_state
+from tinygen.cli.saved import saved_config, saved_family, trained_state
+from tinygen.cli.session import note
 from tinygen.errors import UsageError
-from tinygen.files import write_atomically
+from tinygen.files import require_writable, write_atomically
 from tinygen.random import Generator
 from tinygen.recipes import FAMILIES, family
 from tinygen.training.run import Run
@@ -22,7 +25,9 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("-n", "--samples", type=int, default=1, metavar="N", help="how many (1)")
     leaves = {leaf.path: leaf for name in FAMILIES for leaf in family(name).sampling.leaves()}
     parser.add_settings(leaves.values(), {})
-    parser.add_argument("--seed", type=int, help="a fresh one otherwise, told on stderr")
+    parser.add_argument(
+        "--seed", type=int, help="0 to 2**64 - 1; a fresh one otherwise, told on stderr"
+    )
     parser.add_argument("--step", type=int, help="the checkpoint to take (the best)")
     parser.add_argument("--stream", action="store_true", help="write each token as it comes")
     parser.add_argument("--out", metavar="FILE", help="write to this new file")
@@ -34,26 +39,32 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(f"-n must be at least 1, not {options.samples}")
     if options.stream and (options.json or options.out):
         raise UsageError("--stream writes to the terminal; leave out --json and --out")
-    if options.out and os.path.lexists(options.out):
-        raise UsageError(f"{options.out} exists already; give --out another name")
+    if options.seed is not None and not 0 <= options.seed < 2**64:
+        raise UsageError(f"--seed must be between 0 and 2**64 - 1, not {options.seed}")
+    if options.out:
+        if os.path.lexists(options.out):
+            raise UsageError(f"{options.out} exists already; give --out another name")
+        require_writable(options.out)
     run = Run(options.run_folder)
-    chosen = family(run.family)
-    sampling = chosen.sampling.overridden(options.settings)
+    chosen = saved_family(run)
+    sampling = chosen.sampling.overridden(options.settings, typed=options.typed)
     config = saved_config(run, chosen)
-    sampler = chosen.restore(config, trained_state(run, options.step))
+    state = trained_state(run, options.step)
+    with run.named_errors():
+        sampler = chosen.restore(config, state)
     seed = secrets.randbelow(2**32) if options.seed is None else options.seed
     note(f"seed {seed}")
     samples = []
     for number in range(options.samples):
         # Each sample has a stream of its own: the third is the same whatever -n.
         rng = Generator(seed).spawn(f"sample {number}")
-        with blas_threads(config.training.threads):
+        with blas_threads(config.training.threads), np.errstate(all="ignore"):
             samples.append(_read(sampler.sample(rng, sampling), aloud=options.stream))
     text = "".join(f"{sample}\n" for sample in samples)
     if options.json:
         text = json.dumps({"seed": seed, "samples": samples}) + "\n"
     if options.out:
-        write_atomically(options.out, text.encode())
+        write_atomically(options.out, text.encode(errors="surrogateescape"))
         note(f"wrote {options.out}")
     elif not options.stream:
         sys.stdout.write(text)

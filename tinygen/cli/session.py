@@ -2,14 +2,14 @@
 
 import shlex
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tinygen.backend import tune_allocator
 from tinygen.backend.threads import blas_threads
-from tinygen.checkpoints import State
-from tinygen.errors import DivergedError, InputError
+from tinygen.errors import DivergedError, Interrupted
 from tinygen.recipes import Family
 from tinygen.training.budget import steps_within
 from tinygen.training.config import as_text, differences, option
@@ -47,29 +47,53 @@ def within_budget(family: Family, config: Any, seconds: float) -> Any:
     return replace(config, training=replace(config.training, steps=steps))
 
 
-def new_run(family: Family, preset: str, config: RecipeConfig, path: Path) -> tuple[Run, Recipe]:
-    """A recipe at step 0 and its new folder; no folder where the recipe cannot be built."""
+def new_run(
+    family: Family, preset: str, config: RecipeConfig, path: Path, *, numbered: bool = False
+) -> tuple[Run, Recipe]:
+    """A recipe at step 0 and its new folder; no folder where the recipe cannot be built.
+
+    With `numbered` the folder is the first free one of `path`, `path-2`, ...
+    """
     tune_allocator()
     recipe = family.build(config)
     command = reproducing_command(family, preset, config)
     record = {**environment(), **recipe.describe()}
-    run = Run.create(path, family.name, config, command=command, environment=record)
+    run = Run.create(
+        path, family.name, config, command=command, environment=record, numbered=numbered
+    )
     note(f"run folder {run.path}; the command that reproduces it:\n  {command}")
     return run, recipe
 
 
 def train_run(
-    run: Run, recipe: Recipe, family: Family, config: RecipeConfig, *, debug: bool
+    run: Run,
+    recipe: Recipe,
+    family: Family,
+    config: RecipeConfig,
+    *,
+    debug: bool,
+    on_restored: Callable[[], None] = lambda: None,
 ) -> Metrics:
-    """Train to the end, or to a signal. With `debug`, a divergence is traced to its first op."""
+    """Train to the end, or to a signal. With `debug`, a divergence is traced to its first op.
+
+    A new run that fails before it has anything to show, for lack of memory perhaps, leaves no
+    folder.
+    """
     settings = config.training
     progress = progress_for(settings.steps)
     with blas_threads(settings.threads):
         try:
             with stop_requests() as stop_requested:
                 return train(
-                    recipe, settings, run, progress=progress, stop_requested=stop_requested
+                    recipe,
+                    settings,
+                    run,
+                    progress=progress,
+                    stop_requested=stop_requested,
+                    on_restored=on_restored,
                 )
+        except KeyboardInterrupt as error:
+            raise Interrupted(_stopped(run)) from error
         except DivergedError as error:
             if not debug:
                 raise
@@ -77,20 +101,17 @@ def train_run(
             raise DivergedError(f"{error}. {culprit}") from error
         finally:
             progress.close()
+            run.discard_unless_begun()
 
 
-def saved_config(run: Run, family: Family) -> Any:
-    """The configuration that a run was started with."""
-    base = next(iter(family.presets.values()))
-    return base.updated(run.config_values, where=str(run.path / "config.json"))
-
-
-def trained_state(run: Run, step: int | None) -> State:
-    """The state of checkpoint `step`, by default of the one with the best validation loss."""
-    state = run.load(run.best_step() if step is None else step)
-    if state is None:
-        raise InputError(f"{run.path} has no checkpoint yet; train it: {run.resume_command}")
-    return state
+def _stopped(run: Run) -> str:
+    """What a second Ctrl-C, which does not wait for the step at work, leaves behind."""
+    if not run.steps():
+        return "interrupted at once, before the first checkpoint: nothing was saved"
+    return (
+        f"interrupted at once; saved is step {run.steps()[-1]}, continue from there with "
+        f"{run.resume_command}"
+    )
 
 
 def reproducing_command(family: Family, preset: str, config: RecipeConfig) -> str:

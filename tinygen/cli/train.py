@@ -7,31 +7,34 @@ tinygen train --resume runs/demo
 
 import argparse
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
 from tinygen.backend import tune_allocator
 from tinygen.cli.parser import Parser
+from tinygen.cli.saved import rebuilt, saved_config, saved_family
 from tinygen.cli.session import (
     SHORT_NAMES,
     new_run,
     note,
-    saved_config,
     train_run,
     within_budget,
 )
 from tinygen.errors import UsageError
+from tinygen.files import require_writable
 from tinygen.recipes import FAMILIES, Family, family
 from tinygen.training.budget import parse_budget
 from tinygen.training.config import Settings, nearest, read_config
 from tinygen.training.environment import changes, environment
 from tinygen.training.recipe import Metrics
-from tinygen.training.run import Run, default_folder
+from tinygen.training.run import Run, default_folder, require_new
 
 
 def add_options(parser: Parser) -> None:
     parser.add_argument("family", nargs="?", metavar="FAMILY", help=", ".join(FAMILIES))
-    parser.add_argument("--preset", help="where the settings start from")
+    presets = "; ".join(f"{name}: {', '.join(family(name).presets)}" for name in FAMILIES)
+    parser.add_argument("--preset", help=f"where the settings start from ({presets})")
     parser.add_argument("--config", metavar="FILE", help="settings from a .toml or .json file")
     parser.add_argument("--budget", metavar="TIME", help="90s, 2m, 1.5h: find the steps for it")
     parser.add_argument("--out", metavar="DIR", help="a new folder (runs/DATE-FAMILY-PRESET)")
@@ -42,60 +45,88 @@ def add_options(parser: Parser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    metrics, run = _resume(options) if options.resume else _start(options)
+    resumes = options.resume is not None
+    metrics, run, criterion = _resume(options) if resumes else _start(options)
     if options.json:
         print(json.dumps({"run": str(run.path), "command": run.command, **metrics}))
-    elif "val_loss" in metrics:
+    elif criterion in metrics:
+        name = "validation loss" if criterion == "val_loss" else criterion
+        sample = shlex.join(["tinygen", "sample", str(run.path)])
         print(
-            f"validation loss {metrics['val_loss']:.4f} after the last step, "
-            f"{metrics['best_val_loss']:.4f} at its best (step {metrics['best_step']})\n"
-            f'next: tinygen sample {run.path} --prompt "..."'
+            f"{name} {metrics[criterion]:.4f} after the last step, "
+            f"{metrics[f'best_{criterion}']:.4f} at its best (step {metrics['best_step']})\n"
+            f"next: {sample}"
         )
     return 0
 
 
-def _start(options: argparse.Namespace) -> tuple[Metrics, Run]:
+def _start(options: argparse.Namespace) -> tuple[Metrics, Run, str]:
     if options.family is None:
         raise UsageError(f"train needs a family ({', '.join(FAMILIES)}), or --resume RUN")
     chosen = family(options.family)
     preset = options.preset or next(iter(chosen.presets))
     if preset not in chosen.presets:
         raise UsageError(f"there is no preset {preset!r}; {nearest(preset, chosen.presets)}")
-    config: Any = chosen.presets[preset]
-    if options.config:
-        config = config.updated(_file_values(options.config, chosen), where=options.config)
-    config = config.overridden(options.settings)
+    config = _configured(options, chosen, preset)
+    path = Path(options.out) if options.out else default_folder(chosen.name, preset)
+    if options.out:
+        require_new(path)
+    require_writable(path, parents=True)
     if options.budget:
         if any(path == "training.steps" for path, _ in options.settings):
             raise UsageError("--budget finds the steps; give either --budget or --steps")
         config = within_budget(chosen, config, parse_budget(options.budget))
-    path = Path(options.out) if options.out else default_folder(chosen.name, preset)
-    run, recipe = new_run(chosen, preset, config, path)
-    return train_run(run, recipe, chosen, config, debug=options.debug), run
+    run, recipe = new_run(chosen, preset, config, path, numbered=not options.out)
+    return train_run(run, recipe, chosen, config, debug=options.debug), run, recipe.criterion
 
 
-def _resume(options: argparse.Namespace) -> tuple[Metrics, Run]:
+def _configured(options: argparse.Namespace, chosen: Family, preset: str) -> Any:
+    """The preset, under the configuration file, under the command line."""
+    values = _file_values(options.config, chosen) if options.config else {}
+    where = options.config or "command line"
+    return chosen.presets[preset].overridden(
+        options.settings, values=values, where=where, typed=options.typed
+    )
+
+
+def _resume(options: argparse.Namespace) -> tuple[Metrics, Run, str]:
     others = (options.family, options.preset, options.config, options.budget, options.out)
     if any(others) or any(path != "training.steps" for path, _ in options.settings):
         raise UsageError("--resume takes all from the run; only --steps may be given beside it")
     run = Run(options.resume)
-    chosen = family(run.family)
+    chosen = saved_family(run)
     before = saved_config(run, chosen)
-    config = before.overridden(options.settings)
+    config = before.overridden(options.settings, typed=options.typed)
     done = max(run.steps(), default=0)
-    if config.training.steps < done:
-        raise UsageError(f"{run.path} is at step {done} already; give --steps more than that")
-    if config.training.steps == done:
+    if done == config.training.steps:
         note(f"{run.path} has all its {done} steps; to go on: {run.resume_command} --steps N")
     different = changes(run.environment, environment())
     if different:
         note(f"not the same numbers as without a break, perhaps: {'; '.join(different)}")
     tune_allocator()
-    recipe = chosen.build(config)
-    if config != before:
-        run.extend(config, f"{run.resume_command} --steps {config.training.steps}")
-    note(f"continuing {run.path} from step {done}; what reproduces it all:\n{run.command}")
-    return train_run(run, recipe, chosen, config, debug=options.debug), run
+    recipe = rebuilt(run, chosen, config)
+
+    def extend() -> None:
+        if config != before:
+            _require_complete(run, recipe.steps_done, before.training.steps, config.training.steps)
+            run.extend(config)
+        note(f"continuing {run.path} from step {recipe.steps_done}; to reproduce:\n{run.command}")
+
+    metrics = train_run(run, recipe, chosen, config, debug=options.debug, on_restored=extend)
+    return metrics, run, recipe.criterion
+
+
+def _require_complete(run: Run, done: int, steps: int, wanted: int) -> None:
+    """Raises UsageError unless a run may become one of `wanted` steps: only a complete one may,
+    since no command reproduces a schedule that changes half way."""
+    if wanted < done:
+        raise UsageError(f"{run.path} is at step {done} already; give --steps more than that")
+    if done != steps:
+        raise UsageError(
+            f"{run.path} is at step {done} of {steps}, and --steps {wanted} would bend its "
+            f"schedule half way, which no command reproduces; first let it end: "
+            f"{run.resume_command}"
+        )
 
 
 def _defaults(name: str) -> Settings:

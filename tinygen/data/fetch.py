@@ -27,7 +27,10 @@ Progress = Callable[[int, int], None]
 
 
 def data_folder() -> Path:
-    """Where fetched data live: TINYGEN_DATA, or `tinygen` in the platform's cache folder."""
+    """Where fetched data live: TINYGEN_DATA, or `tinygen` in the platform's cache folder.
+
+    Raises UnavailableError where there is neither.
+    """
     chosen = os.environ.get("TINYGEN_DATA")
     return Path(chosen) if chosen else _cache_folder()
 
@@ -39,7 +42,11 @@ def find(name: str) -> Path | None:
     its content is not the original.
     """
     dataset = _dataset(name)
-    for folder in (data_folder(), _cache_folder()):
+    for place in (data_folder, _cache_folder):
+        try:
+            folder = place()
+        except UnavailableError:  # without a home nothing is kept in it
+            continue
         if all((folder / file.filename).is_file() for file in dataset.files):
             for file in dataset.files:
                 _verify(folder / file.filename, file)
@@ -220,9 +227,18 @@ def _dataset(name: str) -> Dataset:
 
 def _cache_folder() -> Path:
     if sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
+        base = _home() / "Library" / "Caches"
     elif sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
+        base = Path(os.environ.get("LOCALAPPDATA") or _home() / "AppData" / "Local")
     else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        base = Path(os.environ.get("XDG_CACHE_HOME") or _home() / ".cache")
     return base / "tinygen"
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError as error:  # no HOME, and no entry for this user
+        raise UnavailableError(
+            "this user has no home folder to keep data in; set TINYGEN_DATA to a folder"
+        ) from error

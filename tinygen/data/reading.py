@@ -49,8 +49,8 @@ def _unreadable(path: StrPath, error: Exception) -> InputError:
 def visible_files(root: Path, skipped: list[str]) -> Iterator[str]:
     """The files below `root` as relative paths, with "/" on every system, in no certain order.
 
-    Hidden ones are left out, links to folders are not followed; folders that cannot be listed go
-    to `skipped`.
+    Hidden ones are left out, links to folders are not followed; folders that cannot be listed, and
+    those of runs, go to `skipped`.
     """
 
     def unlisted(error: OSError) -> None:
@@ -58,6 +58,13 @@ def visible_files(root: Path, skipped: list[str]) -> Iterator[str]:
 
     for folder, folders, names in os.walk(root, onerror=unlisted):
         folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in [name for name in folders if _is_run(Path(folder, name))]:
+            folders.remove(name)
+            skipped.append(f"{Path(folder, name).relative_to(root).as_posix()}: a run of tinygen")
         for name in names:
             if not name.startswith("."):
                 yield Path(folder, name).relative_to(root).as_posix()
+
+
+def _is_run(folder: Path) -> bool:
+    return os.path.isfile(folder / "config.json") and os.path.isdir(folder / "checkpoints")

@@ -32,11 +32,16 @@ def read_corpus(source: StrPath, *, field: str = "text", raw: bool = False) -> C
     if name in FETCHED:
         return _fetched(name)
     path = Path(source)
-    if path.is_dir():
+    try:
+        is_folder, is_there = path.is_dir(), path.exists()
+    except OSError as error:  # a folder on the way that may not be searched, too long a name
+        reason = (error.strerror or str(error)).lower()
+        raise InputError(f"cannot read {name}: {reason}; check the path and its owner") from error
+    if is_folder:
         return read_folder(path, raw=raw)
     if path.suffix.lower() in JSON_LINES:
         return read_json_lines(path, field=field)
-    if not path.exists():
+    if not is_there:
         if name in DATASETS:
             raise InputError(f"the data {name!r} are {DATASETS[name].kind}, no text")
         raise InputError(f"no data {name!r}: neither a file, nor a folder, nor one of {names}")

@@ -52,6 +52,8 @@ def cut_point(document: bytes, fraction: float) -> int:
     UTF-8 character that this byte belongs to.
     """
     cut = int((1.0 - fraction) * len(document))
+    if cut == len(document):  # the fraction is less than a byte
+        return cut
     for start in range(cut, max(cut - 4, -1), -1):
         if document[start] & 0xC0 != 0x80:  # not a continuation byte
             return start

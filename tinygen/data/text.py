@@ -29,8 +29,9 @@ def read_folder(
     """Every text file below `path`, each a document, in the order of their relative paths.
 
     With `extensions` (".txt", ".md") only those. Hidden files and folders are left out, links to
-    folders are not followed. What is empty, binary or unreadable is skipped, and `skipped` says
-    so; InputError where nothing is left.
+    folders are not followed. What is empty, binary or unreadable is skipped, and so are run folders
+    of tinygen, which would change the text while it is learned; `skipped` says so. InputError where
+    nothing is left.
     """
     root = Path(path)
     if not root.is_dir():
@@ -77,7 +78,10 @@ def read_json_lines(path: StrPath, *, field: str = "text") -> Corpus:
 def _json_document(line: str, field: str, place: str) -> bytes:
     try:
         value = json.loads(line)
-    except (ValueError, RecursionError) as error:
+    except json.JSONDecodeError as error:  # its own text counts lines too, always line 1
+        fault = f"{error.msg} at column {error.colno}"
+        raise InputError(f"{place}: not JSON ({fault}); each line must be an object") from error
+    except (ValueError, RecursionError) as error:  # a number of too many digits, too deep a nesting
         raise InputError(f"{place}: not JSON ({error}); each line must be an object") from error
     if not isinstance(value, dict):
         raise InputError(f"{place}: a JSON {type(value).__name__}, where an object is needed")

@@ -29,6 +29,9 @@ from tinygen.training.recipe import Metrics, RecipeConfig, TrainingSettings
 
 # ---- settings ------------------------------------------------------------------------------------
 
+_LARGEST = 2**20
+"""Of a size: what is larger fits no memory, and its products no address."""
+
 
 @dataclass(frozen=True)
 class DataSettings(Settings):
@@ -39,16 +42,21 @@ class DataSettings(Settings):
     field: str = setting("text", "where JSON lines keep their text")
     held_out: float = setting(HELD_OUT, "part that is kept for validation", above=0.0, below=1.0)
     eval_tokens: int = setting(
-        131072, "validation tokens of an evaluation, the first of the held-out part", least=1
+        131072, "validation tokens of an evaluation, the first of the held-out part", least=2
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.source:
+            raise UsageError("source must name the data, and it is empty")
 
 
 @dataclass(frozen=True)
 class ModelSettings(Settings):
-    n_layer: int = setting(4, "transformer blocks", least=1)
-    n_head: int = setting(4, "attention heads, a divisor of the width", least=1)
-    width: int = setting(128, "features of a token", least=1)
-    block_size: int = setting(64, "tokens that the model sees at once", least=1)
+    n_layer: int = setting(4, "transformer blocks", least=1, most=_LARGEST)
+    n_head: int = setting(4, "attention heads, a divisor of the width", least=1, most=_LARGEST)
+    width: int = setting(128, "features of a token", least=1, most=_LARGEST)
+    block_size: int = setting(64, "tokens that the model sees at once", least=1, most=_LARGEST)
     dropout: float = setting(0.0, "probability of dropping a feature", least=0.0, below=1.0)
     bias: bool = setting(False, "biases in linear layers and norms")
 
@@ -106,7 +114,7 @@ class Writer:
 
     def sample(self, rng: Generator, options: Sampling) -> Iterator[str]:
         """The prompt, then what the model adds to it, as soon as its characters are complete."""
-        prompt = self.tokenizer.encode(options.prompt) if options.prompt else self._start()
+        prompt = self._encoded(options.prompt) if options.prompt else self._start()
         tokens = self.model.generate(
             prompt[None].astype(np.int64),  # (1, T)
             max_new_tokens=options.tokens,
@@ -120,6 +128,12 @@ class Writer:
         for token in tokens:  # (1,)
             yield decoder.decode(self.tokenizer.decode_bytes(token))
         yield decoder.decode(b"", final=True)  # what a last, incomplete character becomes
+
+    def _encoded(self, prompt: str) -> Ids:
+        """A prompt from the command line; the byte tokenizer takes its very bytes."""
+        if isinstance(self.tokenizer, ByteTokenizer):
+            return self.tokenizer.encode(prompt.encode(errors="surrogateescape"))
+        return self.tokenizer.encode(prompt)
 
     def _start(self) -> Ids:
         """What an empty prompt continues: a new line, where the tokenizer has one."""
@@ -143,9 +157,7 @@ class GPTRecipe:
         rng = Generator(config.training.seed)
         tokenizer = self._read_text(config.data)
         self.writer = Writer(config.model, tokenizer, rng.spawn("model"))
-        self.batches = TokenBatches(
-            self.train_tokens, config.model.block_size, config.training.batch, rng.spawn("data")
-        )
+        self.batches = self._batches(config, rng.spawn("data"))
         self.learner = Learner(self.writer.model, config.optimizer, config.training.steps)
         self.steps_done = 0
 
@@ -159,6 +171,18 @@ class GPTRecipe:
         self.train_tokens = tokenizer.encode(train.stream)
         self.val_tokens = tokenizer.encode(validation.stream)[: data.eval_tokens]
         return tokenizer
+
+    def _batches(self, config: GPTRecipeConfig, rng: Generator) -> TokenBatches:
+        block, batch = config.model.block_size, config.training.batch
+        if len(self.val_tokens) < 2:
+            raise InputError(
+                f"{self.corpus.name}: its held-out part has fewer than the two tokens that an "
+                "evaluation needs; give a longer text or a larger --data.held-out"
+            )
+        try:
+            return TokenBatches(self.train_tokens, block, batch, rng)
+        except InputError as error:
+            raise InputError(f"{self.corpus.name}: {error}") from error
 
     def next_batch(self) -> Batch:
         return next(self.batches)

@@ -10,6 +10,7 @@ or cannot be raises UsageError, naming the setting and the nearest valid name.
         width: int = setting(128, "features of a token", least=1)
 """
 
+import copy
 import dataclasses
 import difflib
 import json
@@ -20,6 +21,7 @@ import typing
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 from tinygen.errors import InputError, UsageError
@@ -30,6 +32,7 @@ _BOUNDS = {
     "most": (operator.le, "at most"),
     "below": (operator.lt, "below"),
 }
+_FEW = 8
 _NAMES = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a text"}
 
 
@@ -63,8 +66,19 @@ class Settings:
                 value = _checked(value, field.type, field.name, field.metadata.get("bounds", {}))
                 object.__setattr__(self, field.name, value)
 
-    def updated(self, values: Mapping[str, Any], *, where: str, prefix: str = "") -> Self:
-        """A copy with `values`, nested as `to_dict` nests them. `where` begins an error."""
+    def updated(
+        self,
+        values: Mapping[str, Any],
+        *,
+        where: str,
+        prefix: str = "",
+        typed: Mapping[str, str] = MappingProxyType({}),
+    ) -> Self:
+        """A copy with `values`, nested as `to_dict` nests them.
+
+        An error begins with `where` and the setting's path, or with the option in `typed`, by path,
+        that the user typed for it.
+        """
         changes: dict[str, Any] = {}
         names = [field.name for field in dataclasses.fields(self)]
         for name, value in values.items():
@@ -76,28 +90,44 @@ class Settings:
             if isinstance(old, Settings):
                 if not isinstance(value, Mapping):
                     raise UsageError(f"{where}: {path} is a section of settings, not {value!r}")
-                value = old.updated(value, where=where, prefix=f"{path}.")
+                value = old.updated(value, where=where, prefix=f"{path}.", typed=typed)
             changes[name] = value
         try:
             return dataclasses.replace(self, **changes)
         except UsageError as error:
-            raise UsageError(f"{where}: {prefix}{error}") from error
+            name, _, complaint = str(error).partition(" ")
+            path = f"{prefix}{name}"
+            raise UsageError(f"{typed.get(path, f'{where}: {path}')} {complaint}") from error
 
-    def overridden(self, texts: Iterable[tuple[str, str]]) -> Self:
-        """A copy with (path, text) pairs applied: `--model.n-layer 6` is ("model.n-layer", "6")."""
+    def overridden(
+        self,
+        texts: Iterable[tuple[str, str]],
+        *,
+        values: Mapping[str, Any] = MappingProxyType({}),
+        where: str = "command line",
+        typed: Mapping[str, str] = MappingProxyType({}),
+    ) -> Self:
+        """A copy with (path, text) pairs applied: `--model.n-layer 6` is ("model.n-layer", "6").
+
+        They go over the `values` of a configuration file, and only the whole is checked: a pair may
+        mend what the file alone could not be. `where` and `typed` as in `updated`.
+        """
         kinds = {leaf.path: leaf.kind for leaf in self.leaves()}
-        values: dict[str, Any] = {}
+        merged = copy.deepcopy(dict(values))
         for name, text in texts:
             path = name.replace("-", "_")
             if path not in kinds:
                 options = [option(known) for known in kinds]
                 raise UsageError(f"unknown option --{name}; {nearest(option(path), options)}")
             *sections, field = path.split(".")
-            place = values
+            place: Any = merged
             for section in sections:
                 place = place.setdefault(section, {})
-            place[field] = _parsed(text, kinds[path], option(path))
-        return self.updated(values, where="command line")
+                if not isinstance(place, dict):
+                    break  # a value where the file needs a section: `updated` says so
+            else:
+                place[field] = _parsed(text, kinds[path], typed.get(path, option(path)))
+        return self.updated(merged, where=where, typed=typed)
 
     def leaves(self, prefix: str = "") -> Iterator[Setting]:
         """Every value, in the order in which it is declared."""
@@ -144,10 +174,13 @@ def read_config(path: str | Path) -> dict[str, Any]:
 
 
 def nearest(word: str, valid: Iterable[str]) -> str:
-    """What to do about an unknown `word`: the nearest valid one, or else all of them."""
+    """What to do about an unknown `word`: the nearest valid one, or else all of a few."""
     valid = list(valid)
     close = difflib.get_close_matches(word, valid, n=1)
-    return f"did you mean {close[0]}?" if close else f"valid are {', '.join(valid)}"
+    if close:
+        return f"did you mean {close[0]}?"
+    rest = f" and {len(valid) - _FEW} more" if len(valid) > _FEW else ""
+    return f"valid are {', '.join(valid[:_FEW])}{rest}"
 
 
 def option(path: str) -> str:

@@ -1,17 +1,20 @@
-"""Ctrl-C and SIGTERM ask a run to stop after the step it is in, so that it can save."""
+"""Signals that end a process, turned into something that lets it save or tidy up first."""
 
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
+
+_HANG_UP = getattr(signal, "SIGHUP", None)  # the terminal was closed; Windows has none
+_ENDINGS = [number for number in (signal.SIGTERM, _HANG_UP) if number is not None]
 
 
 @contextmanager
 def stop_requests() -> Iterator[Callable[[], bool]]:
-    """Yield a function that tells whether a signal came. The second one stops at once.
-
-    Python delivers signals to the main thread alone; elsewhere nothing is installed.
+    """Yield a function that tells whether Ctrl-C, SIGTERM or SIGHUP came: a wish to stop after the
+    step at work, so that the run can be saved. The second signal raises KeyboardInterrupt.
     """
     requested = False
 
@@ -21,13 +24,35 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         requested = True
 
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, request) for number in signals]
-    try:
+    with _handled(request, signal.SIGINT, *_ENDINGS):
         yield lambda: requested
+
+
+@contextmanager
+def signals_interrupt() -> Iterator[None]:
+    """Inside, SIGTERM and SIGHUP raise KeyboardInterrupt, as Ctrl-C does: unfinished files go."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    with _handled(interrupt, *_ENDINGS):
+        yield
+
+
+@contextmanager
+def _handled(handler: Callable[[int, FrameType | None], None], *numbers: Any) -> Iterator[None]:
+    """`handler` serves the signals `numbers` inside, in the main thread, which alone gets them.
+
+    A hang-up that is ignored already stays ignored: the command was started with `nohup`.
+    """
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in numbers:
+            nohup = number == _HANG_UP and signal.getsignal(number) is signal.SIG_IGN
+            if not nohup:
+                before[number] = signal.signal(number, handler)
+    try:
+        yield
     finally:
-        for number, handler in zip(signals, before, strict=True):
-            signal.signal(number, handler)
+        for number, former in before.items():
+            signal.signal(number, former)

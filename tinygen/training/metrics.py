@@ -60,7 +60,8 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
             entry["step"] + 0
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(
-                f"{path}, line {number}, is no object with a step: {line!r}"
+                f"{path}, line {number}, is no object with a step: {line[:80]!r}; remove that line "
+                "or restore the file"
             ) from error
         metrics.append(entry)
     return metrics

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib.util import find_spec
 from typing import Any, Protocol, TextIO
 
@@ -18,11 +19,40 @@ class Progress(Protocol):
     def close(self) -> None: ...
 
 
+class Unfailing:
+    """A text stream to tell things on: what it cannot take is lost, and nothing else happens.
+
+    So a full disk under a log, a closed terminal or a reader that left never ends the run that
+    tells how it goes.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        """`stream` is None where the process has none."""
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        if self._stream is not None:
+            with suppress(OSError, ValueError):  # ValueError: it is closed
+                self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        if self._stream is not None:
+            with suppress(OSError, ValueError):
+                self._stream.flush()
+
+    def isatty(self) -> bool:
+        return self._stream is not None and bool(self._stream.isatty())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 def progress_for(total: int, stream: TextIO | None = None) -> Progress:
     """The progress that suits `stream` (stderr): live on a terminal that has rich, else plain."""
-    stream = stream or sys.stderr
-    live = stream.isatty() and find_spec("rich") is not None
-    return LiveLine(total, stream) if live else PlainLines(total, stream)
+    steady: Any = Unfailing(stream or sys.stderr)
+    live = steady.isatty() and find_spec("rich") is not None
+    return LiveLine(total, steady) if live else PlainLines(total, steady)
 
 
 class PlainLines:

@@ -15,13 +15,13 @@ class TrainingSettings(Settings):
     """How long a run is, and how often the loop logs, evaluates and saves."""
 
     steps: int = setting(1000, "optimiser steps in all", least=1)
-    batch: int = setting(16, "examples in a step", least=1)
+    batch: int = setting(16, "examples in a step", least=1, most=2**24)
     eval_every: int = setting(250, "steps between evaluations on the held-out part", least=1)
     save_every: int = setting(250, "steps between checkpoints", least=1)
     log_every: int = setting(10, "steps between lines of metrics.jsonl", least=1)
     seed: int = setting(0, "of every random stream", least=0, most=2**64 - 1)
     device: str = setting("cpu", "where arrays live")
-    threads: int = setting(1, "threads of a matrix product", least=1)
+    threads: int = setting(1, "threads of a matrix product", least=1, most=1024)
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,10 @@ class Recipe(Protocol):
         """One optimiser step: `loss`, `lr`, and whatever else is worth a log."""
 
     def evaluate(self) -> Metrics:
-        """`criterion` on the held-out part, and what else it says. Leaves parameters and random
-        streams as they are."""
+        """The `criterion`, mostly on the held-out part, and whatever else is worth a log.
+
+        Leaves parameters and random streams as they are.
+        """
 
     def baseline(self) -> tuple[str, float]:
         """The name of a trivial model, and its `criterion` on the same held-out part."""

@@ -14,17 +14,19 @@ import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
 from typing import Any, Self
 
 from tinygen.checkpoints import State, load_state, save_state
-from tinygen.errors import CheckpointError, InputError, UsageError
+from tinygen.errors import CheckpointError, InputError, OutputError, UsageError
 from tinygen.files import (
     StrPath,
     atomic_folder,
+    made_parents,
     output_errors,
+    remove_empty,
     remove_leftovers,
     write_atomically,
 )
@@ -32,6 +34,8 @@ from tinygen.training.recipe import RecipeConfig
 
 _KEPT = 2
 _REMOVED = "removed-"
+_AGAIN = " --out again"
+_MORE = "tinygen train --resume again --steps"
 
 
 class Run:
@@ -40,8 +44,10 @@ class Run:
     def __init__(self, path: StrPath) -> None:
         """Open `path`. Raises InputError where it is no run."""
         self.path = Path(path)
-        if not self.path.is_dir():
-            raise InputError(f"there is no run {path}; check the path")
+        self._made: list[Path] | None = None
+        with _reading(self.path):
+            if not self.path.is_dir():
+                raise InputError(f"there is no run {path}; check the path")
         values = self._read_json("config.json")
         self.family = str(values.pop("family", None))
         self.config_values = values
@@ -55,22 +61,37 @@ class Run:
         *,
         command: str,
         environment: Mapping[str, Any],
+        numbered: bool = False,
     ) -> Self:
-        """Make the folder `path`, which must not exist. Raises UsageError, OutputError."""
-        path = Path(path)
-        if os.path.lexists(path):
-            raise UsageError(
-                f"{path} exists already; give --out another folder, or continue the run in it "
-                f"with tinygen train --resume {path}"
-            )
-        with output_errors(path):
-            path.absolute().parent.mkdir(parents=True, exist_ok=True)
-        with atomic_folder(path) as folder:
-            (folder / "config.json").write_bytes(_config_json(family, config))
-            (folder / "environment.json").write_bytes(_json(environment))
-            (folder / "command.txt").write_text(command + "\n", encoding="utf-8")
-            (folder / "checkpoints").mkdir()
-        return cls(path)
+        """Make the folder `path`, which must not exist; with `numbered` the first free one of
+        `path`, `path-2`, ... Raises UsageError, OutputError.
+        """
+        while True:
+            target = fresh_folder(path) if numbered else Path(path)
+            require_new(target)
+            try:
+                with made_parents(target) as made, atomic_folder(target) as folder:
+                    (folder / "config.json").write_bytes(_config_json(family, config))
+                    (folder / "environment.json").write_bytes(_json(environment))
+                    (folder / "command.txt").write_bytes(_lines([command]))
+                    (folder / "checkpoints").mkdir()
+            except OutputError:
+                if os.path.lexists(target):
+                    continue  # another process made it at this very moment
+                raise
+            run = cls(target)
+            run._made = made
+            return run
+
+    def discard_unless_begun(self) -> None:
+        """Remove a run that this process made and that has neither a log nor a checkpoint yet."""
+        if self._made is None or self.steps():
+            return
+        with suppress(UsageError, FileNotFoundError), self.sole_writer():
+            if self.metrics_path.exists() and self.metrics_path.stat().st_size:
+                return
+            shutil.rmtree(self.path)
+            remove_empty(self._made)
 
     @property
     def metrics_path(self) -> Path:
@@ -84,19 +105,31 @@ class Run:
     def command(self) -> str:
         """The command line, or lines, that reproduce the run."""
         try:
-            return (self.path / "command.txt").read_text(encoding="utf-8").strip()
-        except (OSError, ValueError) as error:
+            text = (self.path / "command.txt").read_bytes().decode(errors="surrogateescape")
+        except OSError as error:
             raise InputError(f"cannot read {self.path / 'command.txt'}: {error}") from error
+        return text.strip()
 
     @property
     def resume_command(self) -> str:
         return shlex.join(["tinygen", "train", "--resume", str(self.path)])
 
-    def extend(self, config: RecipeConfig, command: str) -> None:
-        """Continue with another configuration: a second command joins the first."""
+    def extend(self, config: RecipeConfig) -> None:
+        """Give a run that has all its steps more of them: a second command joins the first.
+
+        Together they reproduce the run, in a folder `again`: the schedule of learning rates changed
+        where the first one ends. The configuration is written last; a line of command.txt that asks
+        for more steps than it has is what a killed process left.
+        """
+        has, wants = self.config_values["training"]["steps"], config.training.steps
+        first, _, others = self.command.partition("\n")
+        first = first.removesuffix(_AGAIN) + _AGAIN
+        found = re.findall(rf"^{_MORE} (\d+)$", others, re.MULTILINE)
+        steps = [step for step in map(int, found) if step <= has] + [wants]
+        write_atomically(
+            self.path / "command.txt", _lines([first, *(f"{_MORE} {n}" for n in steps)])
+        )
         write_atomically(self.path / "config.json", _config_json(self.family, config))
-        commands = f"{self.command}\n{command}\n"
-        write_atomically(self.path / "command.txt", commands.encode())
 
     # ---- checkpoints
 
@@ -106,7 +139,8 @@ class Run:
     def steps(self) -> list[int]:
         """The steps that have a checkpoint, in order, sound or not."""
         folder = self.path / "checkpoints"
-        names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+        with _reading(folder):
+            names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
         return sorted(int(match[1]) for n in names if (match := re.fullmatch(r"step-(\d{6,})", n)))
 
     def save(self, step: int, state: State, *, best: int) -> None:
@@ -123,8 +157,8 @@ class Run:
     def load(self, step: int | None = None) -> State | None:
         """The state of checkpoint `step`, by default the newest; None where there is none yet.
 
-        Raises CheckpointError where it is damaged, naming the newest sound one before it: nothing
-        older is ever taken silently. InputError where that step has no checkpoint.
+        Raises CheckpointError where it is damaged, naming a sound one: nothing else is ever taken
+        silently. InputError where that step has no checkpoint.
         """
         steps = self.steps()
         if step is None and not steps:
@@ -136,12 +170,13 @@ class Run:
         try:
             return load_state(self.checkpoint(step))
         except CheckpointError as error:
-            raise CheckpointError(f"{error}. {self._sound_before(step)}") from error
+            raise CheckpointError(f"{error}. {self._sound_beside(step)}") from error
 
     def best_step(self) -> int | None:
-        """The step with the lowest validation loss so far, by the newest checkpoint.
+        """The step with the best evaluation so far, by the newest checkpoint.
 
-        None before the first checkpoint; the newest itself before the first evaluation.
+        None before the first checkpoint; the newest itself before the first evaluation. Its own
+        checkpoint may be gone, where somebody removed a later one that was the best.
         """
         state = self.load()
         return (state["loop"]["best_step"] or self.steps()[-1]) if state else None
@@ -166,27 +201,47 @@ class Run:
         finally:
             os.close(folder)
 
+    def require_whole(self) -> None:
+        """Raises InputError where log or checkpoints were removed: training would drop the rest."""
+        lost = self.path / "checkpoints"
+        if lost.is_dir() and self.steps():
+            lost = self.metrics_path
+        if not lost.exists():
+            raise InputError(
+                f"{lost} is missing; restore it, or make an empty one to continue without it"
+            )
+
     def clean(self) -> None:
         """Remove what a killed process left unfinished. Only for the run's one writer."""
         folder = self.path / "checkpoints"
         with output_errors(folder):
-            folder.mkdir(exist_ok=True)
             remove_leftovers(self.path)
             remove_leftovers(folder)
             for half_removed in folder.glob(f"{_REMOVED}*"):
                 shutil.rmtree(half_removed)
 
-    def _sound_before(self, step: int) -> str:
-        for older in reversed([s for s in self.steps() if s < step]):
+    @contextmanager
+    def named_errors(self) -> Iterator[None]:
+        """A CheckpointError of the block says which run's checkpoint it is about."""
+        try:
+            yield
+        except CheckpointError as error:
+            raise CheckpointError(f"a checkpoint of {self.path}: {error}") from error
+
+    def _sound_beside(self, step: int) -> str:
+        """What to do about a damaged checkpoint: the newest sound one before it, or else after."""
+        before = [other for other in self.steps() if other < step]
+        after = [other for other in self.steps() if other > step]
+        for other in [*reversed(before), *reversed(after)]:
             try:
-                load_state(self.checkpoint(older))
+                load_state(self.checkpoint(other))
             except CheckpointError:
                 continue
-            return (
-                f"The checkpoint {self.checkpoint(older)} is sound: "
-                f"remove {self.checkpoint(step)} to continue from it"
-            )
-        return "No older checkpoint is sound: start the run again"
+            advice = f"take it with --step {other}"
+            if not after:
+                advice = f"remove {self.checkpoint(step)} to continue from it"
+            return f"The checkpoint {self.checkpoint(other)} is sound: {advice}"
+        return "No other checkpoint is sound: start the run again"
 
     def _remove(self, folder: Path) -> None:
         """Renamed first: a process killed half way leaves no half checkpoint behind."""
@@ -206,6 +261,15 @@ class Run:
         return values
 
 
+def require_new(path: StrPath) -> None:
+    """Raises UsageError where a new run cannot be at `path`, since something is there."""
+    if os.path.lexists(path):
+        raise UsageError(
+            f"{path} exists already; give --out another folder, or continue the run in it with "
+            + shlex.join(["tinygen", "train", "--resume", str(path)])
+        )
+
+
 def fresh_folder(wanted: StrPath) -> Path:
     """`wanted`, or where that exists `wanted-2`, `wanted-3`, ..."""
     path, number = Path(wanted), 1
@@ -216,8 +280,22 @@ def fresh_folder(wanted: StrPath) -> Path:
 
 
 def default_folder(family: str, preset: str) -> Path:
-    """A new folder for a run without --out: runs/<date>-<family>-<preset>."""
-    return fresh_folder(Path("runs") / f"{date.today().isoformat()}-{family}-{preset}")
+    """Where a run without --out goes, numbered if that exists: runs/<date>-<family>-<preset>."""
+    return Path("runs") / f"{date.today().isoformat()}-{family}-{preset}"
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise InputError(f"cannot read {path}: {reason}; check the path and its owner") from error
+
+
+def _lines(commands: list[str]) -> bytes:
+    """Surrogate escapes are the bytes of a path that is not UTF-8."""
+    return "".join(f"{command}\n" for command in commands).encode(errors="surrogateescape")
 
 
 def _config_json(family: str, config: RecipeConfig) -> bytes:
