@@ -1,8 +1,13 @@
-"""The validation loss of a run, on the held-out part of its own data: tinygen eval runs/demo"""
+"""Measure a run on the held-out part of its own data: tinygen eval runs/demo/gpt
+
+Images are also judged by distances of samples to held-out ones, between a floor (real images) and a
+ceiling (a Gaussian fit); the VAE by importance-sampled likelihood.
+"""
 
 import argparse
 import json
 import math
+from typing import Any
 
 import numpy as np
 
@@ -10,29 +15,36 @@ from tinygen.backend import tune_allocator
 from tinygen.backend.threads import blas_threads
 from tinygen.cli.parser import Parser
 from tinygen.cli.saved import rebuilt, saved_config, saved_family, trained_state
-from tinygen.errors import DivergedError
+from tinygen.errors import DivergedError, UsageError
 from tinygen.training.run import Run
 
 
 def add_options(parser: Parser) -> None:
     parser.add_argument("run_folder", metavar="RUN")
     parser.add_argument("--step", type=int, help="the checkpoint to take (the best)")
+    parser.add_argument(
+        "--samples", type=int, default=2000, help="how many are judged, of images and points (2000)"
+    )
     parser.add_argument("--json", action="store_true", help="the result as JSON")
 
 
 def run(options: argparse.Namespace) -> int:
+    if options.samples < 100:
+        raise UsageError(f"--samples must be at least 100, not {options.samples}")
     run = Run(options.run_folder)
     chosen = saved_family(run)
     tune_allocator()
     config = saved_config(run, chosen)
     state = trained_state(run, options.step)
-    recipe = rebuilt(run, chosen, config)
+    recipe: Any = rebuilt(run, chosen, config)
     with run.named_errors():
         recipe.load_state_dict(state)
     step = recipe.steps_done
     # As in training, threads and all: the same number to the last bit.
     with blas_threads(config.training.threads), np.errstate(all="ignore"):
         metrics = recipe.evaluate()
+        if chosen.output == "arrays":
+            metrics |= recipe.assess(options.samples)
     for metric, value in metrics.items():
         if not math.isfinite(value):
             raise DivergedError(
@@ -42,9 +54,10 @@ def run(options: argparse.Namespace) -> int:
     name, baseline = recipe.baseline()
     if options.json:
         print(json.dumps({"run": str(run.path), "step": step, **metrics, name: baseline}))
-    else:
-        print(
-            f"step {step}: validation loss {metrics['val_loss']:.4f} "
-            f"(a {name} model: {baseline:.4f})"
-        )
+        return 0
+    criterion = recipe.criterion
+    what = "validation loss" if criterion == "val_loss" else criterion.replace("_", " ")
+    print(f"step {step}: {what} {metrics.pop(criterion):.4f} ({name}: {baseline:.4f})")
+    for metric, value in metrics.items():
+        print(f"  {metric.replace('_', ' '):28} {value:10.4f}")
     return 0

@@ -14,10 +14,10 @@ from tinygen.errors import TinygenError, UsageError
 from tinygen.training.interruption import signals_interrupt
 
 COMMANDS = {
-    "demo": "train a small GPT on text that every Python has, and let it write",
+    "demo": "train all four families on embedded data, and show what they learned",
     "train": "train a model, or continue a run",
-    "sample": "let a trained model write",
-    "eval": "the validation loss of a run",
+    "sample": "sample from a trained model: text, images, points",
+    "eval": "measure a run on the held-out part of its data",
     "data": "list the data sets, or fetch one",
     "doctor": "check what tinygen needs on this machine",
 }
@@ -65,7 +65,7 @@ def _dispatch(arguments: list[str], debug: bool) -> int:
     from tinygen.cli.parser import Parser
 
     command = import_module(f"tinygen.cli.{name}")
-    parser = Parser(name, command.__doc__ or "")
+    parser = Parser(name, command.__doc__ or "", rest)
     command.add_options(parser)
     options = parser.parse_all(rest)
     options.debug = debug  # it may stand before the command too

@@ -12,7 +12,8 @@ from tinygen.training.config import Setting, as_text, nearest, option
 class Parser(argparse.ArgumentParser):
     """One command's options. Every command has --debug, and no option may be abbreviated."""
 
-    def __init__(self, command: str, description: str) -> None:
+    def __init__(self, command: str, description: str, arguments: Sequence[str] = ()) -> None:
+        """`arguments` are what will be parsed: a family named among them chooses the options."""
         super().__init__(
             prog=f"tinygen {command}",
             description=description,
@@ -20,6 +21,7 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
         )
         self.add_argument("--debug", action="store_true", help="show tracebacks")
+        self.arguments = arguments
 
     def add_settings(self, settings: Iterable[Setting], short_names: Mapping[str, str]) -> None:
         """An option for each setting; the pairs (path, text) are gathered in `settings`, and the

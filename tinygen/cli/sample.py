@@ -1,4 +1,8 @@
-"""Let a trained model write: tinygen sample runs/demo --prompt "The " --stream"""
+"""Sample from a trained model: text to the terminal, images and points to a file.
+
+tinygen sample runs/demo/gpt --prompt "The " --stream
+tinygen sample runs/demo/diffusion -n 64 --out digits.png     (or .gif, .webp: the steps; or .npz)
+"""
 
 import argparse
 import json
@@ -10,6 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from tinygen.backend.threads import blas_threads
+from tinygen.cli.painting import paint, write_painting
 from tinygen.cli.parser import Parser
 from tinygen.cli.saved import saved_config, saved_family, trained_state
 from tinygen.cli.session import note
@@ -22,7 +27,9 @@ from tinygen.training.run import Run
 
 def add_options(parser: Parser) -> None:
     parser.add_argument("run_folder", metavar="RUN")
-    parser.add_argument("-n", "--samples", type=int, default=1, metavar="N", help="how many (1)")
+    parser.add_argument(
+        "-n", "--samples", type=int, metavar="N", help="how many (1 text, 64 images, 2000 points)"
+    )
     leaves = {leaf.path: leaf for name in FAMILIES for leaf in family(name).sampling.leaves()}
     parser.add_settings(leaves.values(), {})
     parser.add_argument(
@@ -30,12 +37,14 @@ def add_options(parser: Parser) -> None:
     )
     parser.add_argument("--step", type=int, help="the checkpoint to take (the best)")
     parser.add_argument("--stream", action="store_true", help="write each token as it comes")
-    parser.add_argument("--out", metavar="FILE", help="write to this new file")
-    parser.add_argument("--json", action="store_true", help="the samples as JSON")
+    parser.add_argument(
+        "--out", metavar="FILE", help="write to this new file: text, .png, .gif, .webp or .npz"
+    )
+    parser.add_argument("--json", action="store_true", help="the result as JSON")
 
 
 def run(options: argparse.Namespace) -> int:
-    if options.samples < 1:
+    if options.samples is not None and options.samples < 1:
         raise UsageError(f"-n must be at least 1, not {options.samples}")
     if options.stream and (options.json or options.out):
         raise UsageError("--stream writes to the terminal; leave out --json and --out")
@@ -54,8 +63,16 @@ def run(options: argparse.Namespace) -> int:
         sampler = chosen.restore(config, state)
     seed = secrets.randbelow(2**32) if options.seed is None else options.seed
     note(f"seed {seed}")
+    if chosen.output == "arrays":
+        if options.stream:
+            raise UsageError("--stream is for text; images and points go to a file, --out FILE")
+        with blas_threads(config.training.threads), np.errstate(all="ignore"):
+            painted = paint(sampler, sampling, options.samples, Generator(seed))
+        path = write_painting(painted, run, options.out, seed)
+        print(json.dumps({"seed": seed, "path": str(path)}) if options.json else path)
+        return 0
     samples = []
-    for number in range(options.samples):
+    for number in range(options.samples or 1):
         # Each sample has a stream of its own: the third is the same whatever -n.
         rng = Generator(seed).spawn(f"sample {number}")
         with blas_threads(config.training.threads), np.errstate(all="ignore"):

@@ -40,7 +40,8 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("--out", metavar="DIR", help="a new folder (runs/DATE-FAMILY-PRESET)")
     parser.add_argument("--resume", metavar="RUN", help="continue the run in this folder")
     parser.add_argument("--json", action="store_true", help="the result as JSON")
-    leaves = {leaf.path: leaf for name in FAMILIES for leaf in _defaults(name).leaves()}
+    named = [name for name in FAMILIES if name in parser.arguments[:1]] or FAMILIES
+    leaves = {leaf.path: leaf for name in named for leaf in _defaults(name).leaves()}
     parser.add_settings(leaves.values(), SHORT_NAMES)
 
 

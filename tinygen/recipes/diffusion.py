@@ -38,6 +38,7 @@ from tinygen.models.diffusion import (
 )
 from tinygen.random import Generator
 from tinygen.recipes import Family, require_device
+from tinygen.recipes.assessment import last
 from tinygen.recipes.examples import (
     ExampleSettings,
     class_ids,
@@ -253,6 +254,12 @@ class DiffusionRecipe:
                 y = labels[part] if labels is not None and self.painter.classes else None
                 total += self.model.loss(x[part], y, rng=rng).item() * len(x[part])
         return {"val_loss": total / len(x)}
+
+    def assess(self, n: int) -> Metrics:
+        """n samples by the default sampler, judged; classes in turn where there are any."""
+        with self.ema.swap():
+            samples = last(self.painter.paint(n, Generator("assessment"), Sampling()))
+        return self.data.assess(samples, told=self.painter.classes is not None)
 
     def baseline(self) -> tuple[str, float]:
         """The loss of an untrained network, which predicts 0: what there is to learn."""

@@ -12,7 +12,9 @@ from tinygen.data.images import ImageBatches, ImageSet, PointBatches, normalise,
 from tinygen.data.synthetic import PLANAR
 from tinygen.errors import InputError, UsageError
 from tinygen.random import Generator
+from tinygen.recipes.assessment import assess_images, assess_points
 from tinygen.training.config import Settings, setting
+from tinygen.training.recipe import Metrics
 
 Array = NDArray[Any]
 
@@ -61,6 +63,9 @@ class Examples(Protocol):
     def batches(self, batch: int, rng: Generator) -> "Batches":
         """An endless iterator of (x, labels or None) with a cursor."""
 
+    def assess(self, samples: Array, *, told: bool) -> Metrics:
+        """How good samples are: images in [0, 1], or points; `told` if classes were in turn."""
+
     def record(self) -> dict[str, Any]:
         """What a run notes about its data."""
 
@@ -99,6 +104,10 @@ class ImageExamples:
         images = ImageBatches(self.train, batch, rng)
         return Prepared(images, lambda drawn: (normalise(drawn[0], signed=True), drawn[1]))
 
+    def assess(self, samples: Array, *, told: bool) -> Metrics:
+        held_out = in_unit_range(self.held_out)
+        return assess_images(samples, self.train, held_out, self.held_out_labels, told=told)
+
     def record(self) -> dict[str, Any]:
         return self.train.record()
 
@@ -135,6 +144,9 @@ class PointExamples:
     def batches(self, batch: int, rng: Generator) -> Batches:
         points = PointBatches(self.truth.sample, batch, rng)
         return Prepared(points, lambda x: (x, None))
+
+    def assess(self, samples: Array, *, told: bool) -> Metrics:
+        return assess_points(samples, self.name)
 
     def record(self) -> dict[str, Any]:
         return {"name": self.name, "provenance": "synthetic, its density is known"}

@@ -12,10 +12,8 @@ from numpy.typing import NDArray
 
 from tinygen import optim
 from tinygen.checkpoints import State
-from tinygen.data.synthetic import PLANAR, Modes
 from tinygen.errors import InputError
 from tinygen.evaluation.energy import energy_distance, gaussian_fit
-from tinygen.evaluation.modes import modes_found
 from tinygen.models.gan import (
     LOSSES,
     DiffAugment,
@@ -27,6 +25,7 @@ from tinygen.models.gan import (
 )
 from tinygen.random import Generator as Random
 from tinygen.recipes import Family, require_device
+from tinygen.recipes.assessment import assess_points, last
 from tinygen.recipes.examples import (
     ExampleSettings,
     class_ids,
@@ -207,16 +206,17 @@ class GANRecipe:
             fake = self.painter.samples(z, self.data.held_out_labels if self._told else None)
         if self.painter.config.is_image:
             return {"energy_distance": energy_distance(in_unit_range(real), fake)}
-        metrics = {"energy_distance": energy_distance(real, fake)}
-        truth = PLANAR[self.config.data.source]()
-        if isinstance(truth, Modes):
-            count = modes_found(fake, truth.centres, truth.std)
-            metrics |= {"modes": float(count.found), "on_mode": count.on_mode}
-        return metrics
+        return assess_points(fake, self.config.data.source)
 
     @property
     def _told(self) -> bool:
         return self.painter.config.classes is not None
+
+    def assess(self, n: int) -> Metrics:
+        """n samples of the averaged generator, judged; classes in turn where there are any."""
+        with self.ema.swap():
+            samples = last(self.painter.paint(n, Random("assessment"), Sampling()))
+        return self.data.assess(samples, told=self._told)
 
     def baseline(self) -> tuple[str, float]:
         """Normal numbers with the mean and covariance of the held-out examples."""

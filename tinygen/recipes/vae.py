@@ -16,9 +16,11 @@ from tinygen.checkpoints import State
 from tinygen.data.baselines import gaussian_pixels_nats, independent_pixels_nats
 from tinygen.data.images import ImageBatches, binarise
 from tinygen.errors import InputError, UsageError
-from tinygen.models.vae import VAE, VAEConfig, kl_warmup
+from tinygen.evaluation import bits_per_dimension
+from tinygen.models.vae import VAE, VAEConfig, kl_warmup, log_likelihood
 from tinygen.random import Generator
 from tinygen.recipes import Family, require_device
+from tinygen.recipes.assessment import assess_images, last
 from tinygen.recipes.examples import ImageSettings, class_ids, image_split, starting_noise
 from tinygen.recipes.optimisation import Learner, OptimizerSettings
 from tinygen.training.config import Settings, setting
@@ -205,6 +207,24 @@ class VAERecipe:
                 y = None if self.held_out_labels is None else self.held_out_labels[part]
                 total -= float(self.model.elbo(self.held_out[part], y, rng=rng).data.sum())
         return {"val_loss": total / len(self.held_out)}
+
+    def assess(self, n: int) -> Metrics:
+        """-log p(x) by 200 importance samples, nats and bits; and n samples judged."""
+        draws = Generator("importance samples")
+        found = log_likelihood(
+            self.model, self.held_out, self.held_out_labels, samples=200, rng=draws
+        )
+        samples = last(self.painter.paint(n, Generator("assessment"), Sampling(mean=False)))
+        pixels = self.painter.picture(self.held_out)
+        told = self.painter.classes is not None
+        judged = assess_images(samples, self.train, pixels, self.held_out_labels, told=told)
+        dimensions = self.model.config.dimensions
+        return {
+            "nll": -found.mean,
+            "nll_standard_error": found.standard_error,
+            "bits_per_dimension": bits_per_dimension(-found.mean, dimensions),
+            **judged,
+        }
 
     def baseline(self) -> tuple[str, float]:
         """Every pixel by itself, with its own distribution over the training images."""

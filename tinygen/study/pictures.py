@@ -47,6 +47,19 @@ def grid(images: Array, columns: int | None = None, *, gap: int = 1, scale: int 
     return picture
 
 
+def points_picture(points: Array, extent: float, *, side: int = 320) -> Array:
+    """Points (N, 2) with |x|, |y| <= extent as dark dots on white, (side, side, 1), y upwards; a
+    pixel is darker the more points it has."""
+    if points.ndim != 2 or points.shape[1] != 2:
+        raise ShapeError(f"points have shape (N, 2), not {points.shape}.")
+    place = np.floor((np.asarray(points, np.float64) / extent + 1) * side / 2)
+    inside = (np.isfinite(place) & (place >= 0) & (place < side)).all(axis=1)
+    columns, rows = place[inside].astype(int).T
+    counts = np.zeros((side, side))
+    np.add.at(counts, (side - 1 - rows, columns), 1.0)
+    return to_uint8(np.exp(-0.7 * counts)[..., None])
+
+
 def png(picture: Array) -> bytes:
     """One picture (H, W, C) or (H, W) as a PNG file."""
     buffer = io.BytesIO()

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygen.data.synthetic import PLANAR
-from tinygen.evaluation.energy import energy_distance, gaussian_fit
 from tinygen.evaluation.modes import modes_found
 from tinygen.models.vae import log_likelihood
 from tinygen.random import Generator
 from tinygen.recipes import family
-from tinygen.recipes.examples import in_unit_range, starting_noise
+from tinygen.recipes.assessment import last
+from tinygen.recipes.examples import starting_noise
 from tinygen.study import page
 from tinygen.study.chart import Cloud, Rule, Series, line_chart, scatter_chart
 from tinygen.study.pictures import grid
@@ -181,18 +181,25 @@ def diffusion_chapter(run: Run, recipe: Any) -> Chapter:
     painter = recipe.painter
     options = family("diffusion").sampling
     with recipe.ema.swap():
-        many = np.clip(last(painter.paint(1000, Generator(1), options)), 0, 1)
-        distance = energy_distance(many, in_unit_range(recipe.data.held_out))
+        many = last(painter.paint(1000, Generator(1), options))
         told = options.updated({"guidance": 2.0}, where="demo")
         steps = list(painter.paint(60, Generator(3), told))
-    fit = gaussian_fit(in_unit_range(recipe.data.held_out), 1000, Generator(2))
-    ceiling = energy_distance(fit, in_unit_range(recipe.data.held_out))
-    gate = Gate(
-        "diffusion: energy distance of samples to test digits",
-        f"{distance:.3f}",
-        f"{ceiling / 2:.3f}, half that of a Gaussian fit",
-        distance < ceiling / 2,
-    )
+    judged = recipe.data.assess(many, told=True)
+    ceiling, floor = judged["frechet_ceiling"], judged["frechet_floor"]
+    gates = [
+        Gate(
+            "diffusion: Fréchet distance to test digits",
+            f"{judged['frechet']:.1f}",
+            f"{ceiling / 2:.1f}, half of a Gaussian fit's (training digits: {floor:.1f})",
+            judged["frechet"] < ceiling / 2,
+        ),
+        Gate(
+            "diffusion: digits of the class asked for",
+            f"{judged['class_accuracy']:.1%}",
+            f"80 % (test digits: {judged['class_accuracy_of_held_out']:.1%})",
+            judged["class_accuracy"] > 0.8,
+        ),
+    ]
     shown = [*range(0, len(steps) - 1, 3), len(steps) - 1]
     strip = np.concatenate([steps[i][:5] for i in shown])  # step by step, five digits each
     strip = strip.reshape(len(shown), 5, *strip.shape[1:]).swapaxes(0, 1).reshape(strip.shape)
@@ -217,16 +224,10 @@ def diffusion_chapter(run: Run, recipe: Any) -> Chapter:
             ]
         ),
     ]
-    return Chapter("Diffusion: digits out of noise", [gate], parts)
+    return Chapter("Diffusion: digits out of noise", gates, parts)
 
 
 # ---- pieces --------------------------------------------------------------------------------------
-
-
-def last(frames: Any) -> Array:
-    """The last of a painter's frames: the sample."""
-    *_, result = frames
-    return np.asarray(result)
 
 
 def loss_chart(run: Run, unit: str, *rules: Rule, most: float | None = None) -> str:
