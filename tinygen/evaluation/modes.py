@@ -21,8 +21,8 @@ class ModesFound:
     on_mode: float
     """The part of the samples that lie within `radius` standard deviations of some centre."""
     kl: float
-    """KL(share of each mode among the samples on one || equal shares), nats; log(modes) if one mode
-    has them all."""
+    """KL(share of each mode among the samples on one || equal shares), nats; log(modes), the most
+    that it can be, if one mode has them all or none has any."""
 
     def __str__(self) -> str:
         return (
@@ -54,5 +54,7 @@ def modes_found(
     counts = np.bincount(nearest[on], minlength=len(centres))
     enough = max(1.0, len(samples) / (20 * len(centres)))
     shares = counts[counts > 0] / max(1, counts.sum())
-    kl = float((shares * np.log(shares * len(centres))).sum()) if on.any() else float("inf")
+    if not on.any():
+        shares = np.ones(1)
+    kl = float((shares * np.log(shares * len(centres))).sum())
     return ModesFound(int((counts >= enough).sum()), len(centres), float(on.mean()), kl)
