@@ -52,8 +52,8 @@ class Classifier(nn.Module):
         return np.concatenate(parts).argmax(1)
 
 
-def train_classifier(data: Any, epochs: int, rng: tg.random.Generator) -> Classifier:
-    model, batch = Classifier(rng=rng.spawn("model")), 128
+def train_classifier(model: Classifier, data: Any, epochs: int, rng: tg.random.Generator) -> None:
+    batch = 128
     optimizer = optim.AdamW(model.parameters(), lr=2e-3)
     steps = epochs * len(data) // batch
     schedule, batches = optim.Cosine(steps, warmup=50), ImageBatches(data, batch, rng.spawn("data"))
@@ -63,7 +63,6 @@ def train_classifier(data: Any, epochs: int, rng: tg.random.Generator) -> Classi
         optimizer.zero_grad()
         loss.backward()
         optimizer.step(schedule(i))
-    return model
 
 
 def new_duel(options: argparse.Namespace, rng: tg.random.Generator) -> Duel:
@@ -73,7 +72,6 @@ def new_duel(options: argparse.Namespace, rng: tg.random.Generator) -> Duel:
         architecture="dcgan",
         base=options.base,
         classes=CLASSES,
-        conditioning="batch_norm",
         discriminator_norm="spectral",
     )
     generator = Generator(config, rng=rng.spawn("generator"))
@@ -81,8 +79,8 @@ def new_duel(options: argparse.Namespace, rng: tg.random.Generator) -> Duel:
     return Duel(
         generator,
         discriminator,
-        optim.Adam(generator.parameters(), options.lr, (0.0, 0.99)),
-        optim.Adam(discriminator.parameters(), options.d_lr, (0.0, 0.99)),  # two time scales
+        optim.Adam(generator.parameters(), options.lr, options.betas),
+        optim.Adam(discriminator.parameters(), options.d_lr, options.betas),
         Objective(Hinge()),
         ema=optim.EMA(generator, options.decay),
     )
@@ -138,10 +136,12 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--base", type=int, default=32)
     parser.add_argument("--latent", type=int, default=64)
-    parser.add_argument("--lr", type=float, default=2e-4)
-    parser.add_argument("--d-lr", type=float, default=4e-4)
+    parser.add_argument("--lr", type=float, default=5e-4)
+    parser.add_argument("--d-lr", type=float, default=5e-4)
+    parser.add_argument("--betas", type=float, nargs=2, default=(0.5, 0.99))
     parser.add_argument("--decay", type=float, default=0.995)
-    parser.add_argument("--classifier-epochs", type=int, default=4)
+    parser.add_argument("--classifier-epochs", type=int, default=3)
+    parser.add_argument("--classifier", type=Path, help=".npz to keep the classifier in")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--every", type=int, default=1000, help="steps between figures")
@@ -162,7 +162,13 @@ def run(options: argparse.Namespace, folder: Path) -> None:
     train, test = data.split()
     rng = tg.random.Generator(options.seed)
     wall = time.perf_counter()
-    classifier = train_classifier(train, options.classifier_epochs, rng.spawn("classifier"))
+    classifier = Classifier(rng=rng.spawn("classifier"))
+    if options.classifier and options.classifier.exists():
+        classifier.load_state_dict(dict(np.load(options.classifier)))
+    else:
+        train_classifier(classifier, train, options.classifier_epochs, rng.spawn("classifier"))
+        if options.classifier:
+            np.savez(options.classifier, **classifier.state_dict())
     accuracy = float(
         (classifier.classes(normalise(test.images, signed=True)) == test.labels).mean()
     )
