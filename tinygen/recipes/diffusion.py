@@ -77,7 +77,9 @@ class DiffusionRecipeConfig(RecipeConfig):
     optimizer: OptimizerSettings = OptimizerSettings(
         lr=2e-3, betas=(0.9, 0.999), weight_decay=0.01, min_factor=0.05
     )
-    training: TrainingSettings = field(default=TrainingSettings(steps=3000, batch=128))
+    training: TrainingSettings = field(
+        default=TrainingSettings(steps=3000, batch=128, eval_every=200)
+    )
 
 
 @dataclass(frozen=True)
@@ -120,9 +122,14 @@ class Painter:
     """A denoiser and its samplers: what is left of a recipe once it is trained."""
 
     def __init__(
-        self, settings: ModelSettings, shape: tuple[int, ...], classes: int | None, rng: Generator
+        self,
+        settings: ModelSettings,
+        shape: tuple[int, ...],
+        classes: int | None,
+        rng: Generator,
+        scale: float = 1.0,
     ) -> None:
-        self.settings, self.shape, self.classes = settings, shape, classes
+        self.settings, self.shape, self.classes, self.scale = settings, shape, classes, scale
         network = _network(settings, shape, classes, rng)
         methods: dict[str, Any] = {"flow": Flow, "edm": EDM, "ddpm": _ddpm}
         self.model = methods[settings.method](network)
@@ -136,7 +143,7 @@ class Painter:
         with self.model.inference():
             for step in self._steps(x, y, rng.spawn("steps"), options):
                 shown = step.x if step.sigma == 0 else step.x0
-                yield in_unit_range(shown) if len(self.shape) == 3 else np.asarray(shown)
+                yield in_unit_range(shown) if len(self.shape) == 3 else self.scale * shown
 
     def _steps(self, x: Array, y: Array | None, rng: Generator, options: Sampling) -> Iterator[Any]:
         at_times = options.sampler == "ddim"
@@ -219,7 +226,11 @@ class DiffusionRecipe:
         self.data = read_examples(config.data)
         classes = len(self.data.classes) if config.model.conditional else 0
         self.painter = Painter(
-            config.model, self.data.data_shape, classes or None, rng.spawn("model")
+            config.model,
+            self.data.data_shape,
+            classes or None,
+            rng.spawn("model"),
+            self.data.scale,
         )
         self.model = self.painter.model
         self.batches = self.data.batches(config.training.batch, rng.spawn("data"))
@@ -282,6 +293,7 @@ class DiffusionRecipe:
             "draws": self.draws.state_dict(),
             "data": self.data.record(),
             "data_shape": list(self.data.data_shape),
+            "scale": self.data.scale,
             "classes": self.painter.classes,
         }
 
@@ -310,7 +322,7 @@ def build(config: DiffusionRecipeConfig) -> DiffusionRecipe:
 def restore(config: DiffusionRecipeConfig, state: State) -> Painter:
     """The painter of a checkpoint, with the averaged weights; needs no data."""
     shape = tuple(state["data_shape"])
-    painter = Painter(config.model, shape, state["classes"], Generator(0))
+    painter = Painter(config.model, shape, state["classes"], Generator(0), state["scale"])
     painter.model.load_state_dict(state["ema"])
     return painter
 

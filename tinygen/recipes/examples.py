@@ -52,11 +52,13 @@ def image_split(settings: ImageSettings) -> tuple[ImageSet, ImageSet]:
 
 
 class Examples(Protocol):
-    """A training and a held-out part. Images come as floats in [-1, 1], points as they are."""
+    """A training and a held-out part: images in [-1, 1], or points divided by `scale`."""
 
     data_shape: tuple[int, ...]
     classes: tuple[str, ...]
     """Names of the labels; none where the data have none."""
+    scale: float
+    """What a model's points are multiplied by to be the data's; 1 for images."""
     held_out: Array
     held_out_labels: Array | None
 
@@ -87,6 +89,8 @@ def read_examples(settings: ExampleSettings) -> Examples:
 
 class ImageExamples:
     """Images in [-1, 1], (N, H, W, C)."""
+
+    scale = 1.0
 
     def __init__(self, settings: ImageSettings) -> None:
         self.train, held_out = image_split(settings)
@@ -139,11 +143,14 @@ class PointExamples:
         self.name = settings.source
         self.truth = PLANAR[self.name]()
         self.data_shape: tuple[int, ...] = (2,)
-        self.held_out = self.truth.sample(settings.eval_images, Generator("held-out points"))
+        spread = self.truth.sample(20_000, Generator("spread")).astype(np.float64).std(axis=0)
+        self.scale = float(np.sqrt((spread**2).mean()))  # a model's points are of about unit size
+        held_out = self.truth.sample(settings.eval_images, Generator("held-out points"))
+        self.held_out = held_out / np.float32(self.scale)
 
     def batches(self, batch: int, rng: Generator) -> Batches:
         points = PointBatches(self.truth.sample, batch, rng)
-        return Prepared(points, lambda x: (x, None))
+        return Prepared(points, lambda x: (x / np.float32(self.scale), None))
 
     def assess(self, samples: Array, *, told: bool) -> Metrics:
         return assess_points(samples, self.name)

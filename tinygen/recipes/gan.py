@@ -44,7 +44,7 @@ Array = NDArray[Any]
 @dataclass(frozen=True)
 class ModelSettings(Settings):
     architecture: Literal["mlp", "dcgan"] = setting("mlp", "mlp, or dcgan (images)")
-    latent: int = setting(16, "numbers that a sample is made from", least=1)
+    latent: int = setting(2, "numbers that a sample is made from", least=1)
     hidden: tuple[int, ...] = setting((128, 128, 128), "widths of the mlps' layers", least=1)
     base: int = setting(32, "channels of the dcgan next to the image", least=1)
     spectral: bool = setting(False, "hold the discriminator's layers at spectral norm 1")
@@ -58,20 +58,23 @@ class ObjectiveSettings(Settings):
         "non-saturating", "minimax", "least-squares", "hinge", "wasserstein", "relativistic"
     ] = setting("relativistic", "non-saturating, minimax, least-squares, hinge, wasserstein, ...")
     gradient_penalty: float = setting(0.0, "weight of WGAN-GP's penalty", least=0.0)
-    r1: float = setting(0.1, "weight of the squared gradient at real examples", least=0.0)
-    r2: float = setting(0.1, "weight of the squared gradient at samples", least=0.0)
+    r1: float = setting(0.01, "weight of the squared gradient at real examples", least=0.0)
+    r2: float = setting(0.01, "weight of the squared gradient at samples", least=0.0)
+    penalty_end: float = setting(
+        0.1, "part of the penalties that is left after four fifths of the run", above=0.0
+    )
     augment: bool = setting(False, "show both kinds to the discriminator augmented (images)")
     d_steps: int = setting(1, "steps of the discriminator to one of the generator", least=1)
 
 
 @dataclass(frozen=True)
 class OptimizerSettings(Settings):
-    lr: float = setting(1e-3, "learning rate of the generator", above=0.0)
-    d_lr: float = setting(1e-3, "learning rate of the discriminator", above=0.0)
+    lr: float = setting(2e-3, "learning rate of the generator", above=0.0)
+    d_lr: float = setting(2e-3, "learning rate of the discriminator", above=0.0)
     betas: tuple[float, float] = setting(
-        (0.0, 0.99), "decay of Adam's two running means", least=0.0, below=1.0
+        (0.0, 0.9), "decay of Adam's two running means", least=0.0, below=1.0
     )
-    min_factor: float = setting(0.1, "the last learning rate / lr", least=0.0, most=1.0)
+    min_factor: float = setting(0.0, "the last learning rate / lr", least=0.0, most=1.0)
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,9 @@ class GANRecipeConfig(RecipeConfig):
     model: ModelSettings = ModelSettings()
     objective: ObjectiveSettings = ObjectiveSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
-    training: TrainingSettings = field(default=TrainingSettings(steps=3000, batch=256))
+    training: TrainingSettings = field(
+        default=TrainingSettings(steps=3000, batch=128, eval_every=200)
+    )
 
 
 @dataclass(frozen=True)
@@ -90,11 +95,16 @@ class Sampling(Settings):
 
 PRESETS = {
     "ring": GANRecipeConfig(),
-    "grid": GANRecipeConfig(data=ExampleSettings(source="grid")),
+    "grid": GANRecipeConfig(
+        data=ExampleSettings(source="grid"),
+        objective=ObjectiveSettings(r1=0.1, r2=0.1, penalty_end=0.05),
+        training=TrainingSettings(steps=6000, batch=128),
+    ),
     "digits": GANRecipeConfig(
         data=ExampleSettings(source="digits"),
         model=ModelSettings(latent=32, hidden=(256, 256)),
-        objective=ObjectiveSettings(r1=1.0, r2=1.0),
+        objective=ObjectiveSettings(r1=1.0, r2=1.0, penalty_end=1.0),
+        optimizer=OptimizerSettings(lr=1e-3, d_lr=1e-3),
         training=TrainingSettings(steps=3000, batch=128),
     ),
     "mnist": GANRecipeConfig(
@@ -115,8 +125,14 @@ class Painter:
     """A generator: what is left of a recipe once it is trained."""
 
     def __init__(
-        self, settings: ModelSettings, shape: tuple[int, ...], classes: int | None, rng: Random
+        self,
+        settings: ModelSettings,
+        shape: tuple[int, ...],
+        classes: int | None,
+        rng: Random,
+        scale: float = 1.0,
     ) -> None:
+        self.scale = scale
         self.config = GANConfig(
             data_shape=shape,
             latent=settings.latent,
@@ -137,7 +153,7 @@ class Painter:
         """Of latent vectors (n, latent): images in [0, 1], or points."""
         with self.generator.inference():
             x: Array = self.generator(z, y).data
-        return in_unit_range(x) if self.config.is_image else x
+        return in_unit_range(x) if self.config.is_image else self.scale * x
 
 
 # ---- the recipe ----------------------------------------------------------------------------------
@@ -156,28 +172,38 @@ class GANRecipe:
         self.data = read_examples(config.data)
         classes = len(self.data.classes) if config.model.conditional else 0
         shape = self.data.data_shape
-        self.painter = Painter(config.model, shape, classes or None, rng.spawn("generator"))
+        self.painter = Painter(
+            config.model, shape, classes or None, rng.spawn("generator"), self.data.scale
+        )
         discriminator = Discriminator(self.painter.config, rng=rng.spawn("discriminator"))
         self.batches = self.data.batches(config.training.batch, rng.spawn("data"))
         self.draws = rng.spawn("draws")
         self.ema = optim.EMA(self.painter.generator, config.model.ema)
-        o, learn = config.objective, config.optimizer
+        learn = config.optimizer
+        self.steps_done = 0
         self.duel = Duel(
             self.painter.generator,
             discriminator,
             optim.Adam(self.painter.generator.parameters(), lr=learn.lr, betas=learn.betas),
             optim.Adam(discriminator.parameters(), lr=learn.d_lr, betas=learn.betas),
-            Objective(
-                LOSSES[o.loss],
-                gradient_penalty=o.gradient_penalty,
-                r1=o.r1,
-                r2=o.r2,
-                augment=DiffAugment() if o.augment else None,
-            ),
+            self._objective(),
             ema=self.ema,
         )
         self.schedule = optim.Cosine(config.training.steps, min_factor=learn.min_factor)
-        self.steps_done = 0
+
+    def _objective(self) -> Objective:
+        """The loss, and penalties that shrink: as the samples gather on the modes, the
+        discriminator has to be steep over a mode's width."""
+        o = self.config.objective
+        part = min(1.0, self.steps_done / (0.8 * self.config.training.steps))
+        left = o.penalty_end**part
+        return Objective(
+            LOSSES[o.loss],
+            gradient_penalty=left * o.gradient_penalty,
+            r1=left * o.r1,
+            r2=left * o.r2,
+            augment=DiffAugment() if o.augment else None,
+        )
 
     def next_batch(self) -> list[tuple[Array, Array | None]]:
         """A batch for each step of the discriminator."""
@@ -187,6 +213,7 @@ class GANRecipe:
     def step(self, batch: list[tuple[Array, Array | None]]) -> Metrics:
         """Steps of the discriminator, the last together with one of the generator."""
         factor = self.schedule(self.steps_done)
+        self.duel.objective = self._objective()
         *before, (real, y) = batch
         for x, labels in before:
             z = self.draws.normal((len(x), self.painter.config.latent))
@@ -221,8 +248,7 @@ class GANRecipe:
     def baseline(self) -> tuple[str, float]:
         """Normal numbers with the mean and covariance of the held-out examples."""
         real = self.data.held_out
-        if self.painter.config.is_image:
-            real = in_unit_range(real)
+        real = in_unit_range(real) if self.painter.config.is_image else self.data.scale * real
         return "a Gaussian fit", energy_distance(real, gaussian_fit(real, len(real), Random(0)))
 
     def state_dict(self) -> State:
@@ -237,6 +263,7 @@ class GANRecipe:
             "draws": self.draws.state_dict(),
             "data": self.data.record(),
             "data_shape": list(self.data.data_shape),
+            "scale": self.data.scale,
             "classes": self.painter.config.classes,
         }
 
@@ -267,7 +294,8 @@ def build(config: GANRecipeConfig) -> GANRecipe:
 
 def restore(config: GANRecipeConfig, state: State) -> Painter:
     """The painter of a checkpoint, with the averaged generator; needs no data."""
-    painter = Painter(config.model, tuple(state["data_shape"]), state["classes"], Random(0))
+    shape = tuple(state["data_shape"])
+    painter = Painter(config.model, shape, state["classes"], Random(0), state["scale"])
     painter.generator.load_state_dict(state["ema"])
     return painter
 

@@ -34,7 +34,7 @@ Array = NDArray[Any]
 @dataclass(frozen=True)
 class ModelSettings(Settings):
     latent: int = setting(12, "numbers that an image is squeezed into", least=1)
-    hidden: tuple[int, ...] = setting((256, 256), "widths of the encoder's layers", least=1)
+    hidden: tuple[int, ...] = setting((256,), "widths of the encoder's layers", least=1)
     activation: Literal["relu", "gelu", "silu", "tanh"] = setting(
         "relu", "relu, gelu, silu or tanh"
     )
@@ -61,7 +61,9 @@ class VAERecipeConfig(RecipeConfig):
     optimizer: OptimizerSettings = OptimizerSettings(
         lr=2e-3, betas=(0.9, 0.999), weight_decay=0.01, min_factor=0.02, max_norm=100.0
     )
-    training: TrainingSettings = field(default=TrainingSettings(steps=1500, batch=128))
+    training: TrainingSettings = field(
+        default=TrainingSettings(steps=1000, batch=64, eval_every=100)
+    )
 
 
 @dataclass(frozen=True)
