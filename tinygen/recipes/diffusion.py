@@ -62,7 +62,7 @@ class ModelSettings(Settings):
     width: int = setting(256, "features of the mlp and dit, channels of the unet", least=8)
     depth: int = setting(3, "blocks of the mlp and dit, blocks of a level of the unet", least=1)
     multipliers: tuple[int, ...] = setting((1, 2), "of the unet's channels, a level each", least=1)
-    patch: int = setting(2, "pixels of a side of the dit's patches", least=1)
+    patch: int = setting(2, "pixels of a side that unet and dit take as one place", least=1)
     conditional: bool = setting(True, "tell the network each image's class, where it has one")
     class_dropout: float = setting(
         0.1, "how often the class is left out, for guidance", least=0.0, most=1.0
@@ -104,7 +104,7 @@ PRESETS = {
     ),
     "mnist": DiffusionRecipeConfig(
         data=ExampleSettings(source="mnist"),
-        model=ModelSettings(network="unet", width=32, depth=1, multipliers=(1, 2), ema=0.998),
+        model=ModelSettings(network="unet", width=64, depth=1, multipliers=(1, 2), ema=0.998),
         optimizer=OptimizerSettings(lr=1e-3, betas=(0.9, 0.99), weight_decay=0.01, min_factor=0.02),
         training=TrainingSettings(
             steps=6000, batch=64, eval_every=1000, save_every=1000, log_every=20
@@ -202,6 +202,7 @@ def _network(
             attention=(),
             classes=classes,
             size=size,
+            patch=settings.patch,
         ),
         rng=rng,
     )

@@ -41,6 +41,9 @@ class UNetConfig:
     classes: int | None = None
     size: int = 32
     """Rows and columns of the images that it is built for; others work, at other heights."""
+    patch: int = 1
+    """Squares of so many pixels a side become the channels of one place, and are laid out again at
+    the end (space to depth): the same network at a quarter of the cost for 2."""
     condition: int | None = None
     """Width of the condition: 4 base if left out."""
     groups: int = 8
@@ -52,7 +55,7 @@ class UNetConfig:
     """Whether a convolution follows each upsampling."""
 
     def __post_init__(self) -> None:
-        for name in ("channels", "base", "blocks", "size", "groups", "head_width"):
+        for name in ("channels", "base", "blocks", "size", "groups", "head_width", "patch"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}; it must be at least 1.")
         if not self.multipliers or min(self.multipliers) < 1:
@@ -64,8 +67,8 @@ class UNetConfig:
             )
         if self.size % self.factor:
             raise UsageError(
-                f"size {self.size} cannot be halved {len(self.multipliers) - 1} times; make it a "
-                f"multiple of {self.factor}, or give fewer multipliers."
+                f"size {self.size} cannot be halved {len(self.multipliers) - 1} times after patches "
+                f"of {self.patch}; make it a multiple of {self.factor}, or give fewer multipliers."
             )
         if missing := set(self.attention) - set(self.heights):
             raise UsageError(
@@ -82,11 +85,11 @@ class UNetConfig:
     @property
     def factor(self) -> int:
         """How much smaller the lowest feature maps are."""
-        return 2 ** (len(self.multipliers) - 1)
+        return self.patch * 2 ** (len(self.multipliers) - 1)
 
     @property
     def heights(self) -> tuple[int, ...]:
-        return tuple(self.size // 2**i for i in range(len(self.multipliers)))
+        return tuple(self.size // (self.patch * 2**i) for i in range(len(self.multipliers)))
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -132,7 +135,8 @@ class UNet(nn.Module):
         self.label: nn.ClassEmbedding | None = None
         if c.classes is not None:
             self.label = nn.ClassEmbedding(c.classes, condition, rng=rng)
-        self.input = nn.Conv2d(c.channels, c.base, 3, padding=1, rng=rng)
+        pixels = c.channels * c.patch**2
+        self.input = nn.Conv2d(pixels, c.base, 3, padding=1, rng=rng)
 
         width, levels = c.base, list(zip(c.widths, c.heights, strict=True))
         *upper, (lowest, height) = levels
@@ -157,7 +161,7 @@ class UNet(nn.Module):
             width = level_width
 
         self.norm = nn.GroupNorm(c.groups, width, activation="silu")
-        self.output = nn.Conv2d(width, c.channels, 3, padding=1, rng=rng).zeroed()
+        self.output = nn.Conv2d(width, pixels, 3, padding=1, rng=rng).zeroed()
 
     def forward(self, x: Value, t: Value, y: Value = None) -> Any:
         """x (N, H, W, channels), t (N,) of the order of 0 ... 1000, y (N,) class ids -> of x's
@@ -166,11 +170,13 @@ class UNet(nn.Module):
         """
         self._require_images(x, t)
         condition = self._condition(x.shape[0], t, y)  # (N, D)
-        h = self.input(x)  # (N, H, W, base)
+        patch = self.config.patch
+        x = ops.pixel_unshuffle(x, patch) if patch > 1 else x  # (N, H/p, W/p, channels p p)
+        h = self.input(x)  # (N, H/p, W/p, base)
         skips = []
         for blocks, halve in zip(self.down, self.halve, strict=True):
             for block in blocks:
-                h = block(h, condition)  # (N, H/2^i, W/2^i, width of level i)
+                h = block(h, condition)  # (N, H/p/2^i, W/p/2^i, width of level i)
                 skips.append(h)
             h = halve(h)
         for block in self.middle:
@@ -179,7 +185,8 @@ class UNet(nn.Module):
             h = double(h)
             for block in blocks:
                 h = block(ops.concat([h, skips.pop()], axis=-1), condition)
-        return self.output(self.norm(h))
+        h = self.output(self.norm(h))
+        return ops.pixel_shuffle(h, patch) if patch > 1 else h
 
     def _condition(self, n: int, t: Value, y: Value) -> Any:
         condition = self.time(t)
