@@ -20,7 +20,7 @@ Result = subprocess.CompletedProcess[str]
 Command = Callable[..., Result]
 
 
-def run_tinygen(*arguments: str, cwd: Path, **environment: str) -> Result:
+def run_tinygen(*arguments: str, cwd: Path, timeout: float = 120, **environment: str) -> Result:
     paths = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
     return subprocess.run(
         [sys.executable, "-m", "tinygen", *arguments],
@@ -29,7 +29,7 @@ def run_tinygen(*arguments: str, cwd: Path, **environment: str) -> Result:
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=120,
+        timeout=timeout,
         check=False,
     )
 
@@ -45,8 +45,8 @@ def tinygen(tmp_path: Path) -> Command:
     """`tinygen("train", "gpt", ...)` in an empty folder that holds `text.txt`."""
     (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8")
 
-    def command(*arguments: str, **environment: str) -> Result:
-        return run_tinygen(*arguments, cwd=tmp_path, **environment)
+    def command(*arguments: str, timeout: float = 120, **environment: str) -> Result:
+        return run_tinygen(*arguments, cwd=tmp_path, timeout=timeout, **environment)
 
     return command
 

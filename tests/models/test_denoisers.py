@@ -47,6 +47,7 @@ VARIANTS = {
     "dropout": changed(UNET, dropout=0.1, blocks=1),
     "DiT": DIT,
     "learned positions": changed(DIT, positions="learned"),
+    "patches": changed(UNET, patch=2, multipliers=(1, 2), attention=(2,), blocks=1),
     "unconditional DiT": changed(DIT, classes=None),
 }
 

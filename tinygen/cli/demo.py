@@ -15,12 +15,12 @@ from typing import Any
 from tinygen.backend.threads import blas_threads
 from tinygen.cli.parser import Parser
 from tinygen.cli.session import new_run, note, train_run, within_budget
-from tinygen.files import write_atomically
+from tinygen.files import require_writable, write_atomically
 from tinygen.recipes import family
 from tinygen.study import tour
 from tinygen.training.budget import parse_budget
 from tinygen.training.environment import environment
-from tinygen.training.run import fresh_folder
+from tinygen.training.run import fresh_folder, require_new
 
 PLAN: dict[str, tuple[str, float, Callable[..., tour.Chapter]]] = {
     "gpt": ("nano", 0.36, tour.gpt_chapter),
@@ -48,6 +48,8 @@ def run(options: argparse.Namespace) -> int:
     began = time.perf_counter()
     seconds = parse_budget(options.budget)
     path = Path(options.out) if options.out else fresh_folder(Path("runs") / "demo")
+    require_new(path)
+    require_writable(path, parents=True)
     names = [options.only] if options.only else list(PLAN)
     total = sum(PLAN[name][1] for name in names)
     chapters, commands = [], {}

@@ -67,8 +67,9 @@ class UNetConfig:
             )
         if self.size % self.factor:
             raise UsageError(
-                f"size {self.size} cannot be halved {len(self.multipliers) - 1} times after patches "
-                f"of {self.patch}; make it a multiple of {self.factor}, or give fewer multipliers."
+                f"size {self.size} cannot be cut into patches of {self.patch} and then halved "
+                f"{len(self.multipliers) - 1} times; make it a multiple of {self.factor}, or give "
+                "fewer multipliers."
             )
         if missing := set(self.attention) - set(self.heights):
             raise UsageError(
