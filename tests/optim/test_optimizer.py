@@ -419,3 +419,21 @@ def test_a_gradient_of_another_shape_or_dtype_is_refused_before_anything_moves()
         with pytest.raises(ShapeError, match=r"\.grad that is"):
             optimizer.step()
     assert all(np.array_equal(p.data, b) for p, b in zip(params, before, strict=True))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_moments_of_a_parameter_without_gradient_reach_zero(dtype):
+    """They would else stay subnormal, where products are slow, for ever."""
+    p = nn.Parameter(generator().normal((50,), dtype))
+    optimizer = optim.AdamW([p], betas=(0.5, 0.5))
+    p.grad = tg.Tensor(generator(1).normal((50,), dtype))
+    optimizer.step()
+    p.grad = tg.Tensor(np.zeros(50, dtype))
+    tiny, smallest = np.finfo(dtype).tiny, []
+    for _ in range(1500):
+        optimizer.step()
+        moments = optimizer.state_dict()["parameters"]["0"]
+        smallest += [abs(np.asarray(moments[name])) for name in ("m", "v")]
+    assert not any(((x > 0) & (x < tiny)).any() for x in smallest)
+    assert not smallest[-1].any()
+    assert not smallest[-2].any()

@@ -7,6 +7,9 @@ import numpy as np
 
 from tinygen.backend.numpy_backend.array import Array
 
+FLUSH_EVERY = 16
+"""Steps between two looks for moments that are nearly subnormal."""
+
 
 def adamw_update(
     param: Array,
@@ -34,6 +37,9 @@ def adamw_update(
     of the paper, and are moved out of the quotient, so that they cost no pass over the memory.
     """
     t = scratch[: param.size]
+    if step % FLUSH_EVERY == 0:
+        _flush(m, t)
+        _flush(v, t)
     scale1 = (1.0 - beta1) / (1.0 - beta1**step)
     scale2 = sqrt((1.0 - beta2) / (1.0 - beta2**step))
 
@@ -51,3 +57,16 @@ def adamw_update(
     if weight_decay:
         param *= 1.0 - lr * weight_decay
     param -= t
+
+
+def _flush(moment: Array, scratch: Array) -> None:
+    """Zero where |moment| is within 2^27 of the subnormal numbers, in place.
+
+    The moment of a parameter whose gradient is always 0 (of a ReLU that never opens) shrinks until
+    rounding holds it at a few times the smallest subnormal number; a processor takes many times as
+    long for a product of such numbers, in every step from then on.
+    """
+    limit = np.finfo(moment.dtype).tiny * 2.0**27
+    np.absolute(moment, out=scratch)
+    np.greater_equal(scratch, limit, out=scratch)
+    moment *= scratch

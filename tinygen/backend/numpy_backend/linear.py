@@ -58,7 +58,7 @@ def linear_backward(
         dx = empty(x.shape, x.dtype)
         np.matmul(gu, weight, out=as_rows(dx))
     if needs_weight:
-        dweight = np.matmul(gu.T, as_rows(x), out=empty(weight.shape, x.dtype))
+        dweight = gu.T @ as_rows(x)
     if needs_bias:
         dbias = column_sums(gu)
     return dx, dweight, dbias
