@@ -229,8 +229,9 @@ class Module:
         """
         wanted = dict(self._named(Tensor))
         found: dict[Tensor, tuple[str, np.ndarray[Any, Any]]] = {}
+        unfit: set[Tensor] = set()
         faults = []
-        for name, value in state.items():
+        for name, value in sorted(state.items()):
             tensor = wanted[name] if name in wanted else self._at(name)
             if not isinstance(tensor, Tensor):
                 shape = getattr(value, "shape", type(value).__name__)
@@ -240,12 +241,14 @@ class Module:
                 array = saved_array(value, tensor.shape, tensor.dtype)
             except CheckpointError as fault:
                 faults.append(f"{name} {fault}")
+                unfit.add(tensor)
                 continue
             first, other = found.setdefault(tensor, (name, array))
             if not np.array_equal(other, array, equal_nan=True):
                 faults.append(f"{name} differs from {first}, to which it is tied")
         if strict:
-            faults += [f"missing {name} {x.shape}" for name, x in wanted.items() if x not in found]
+            there = found.keys() | unfit
+            faults += [f"missing {name} {x.shape}" for name, x in wanted.items() if x not in there]
         if faults:
             raise CheckpointError(
                 f"this state does not fit {type(self).__name__}: {'; '.join(faults)}. Build the "
