@@ -75,3 +75,11 @@ def test_state_round_trip_and_refusal():
 def test_decay_lies_below_one(decay):
     with pytest.raises(UsageError, match="decay"):
         optim.EMA(Net(), decay)
+
+
+def test_a_warm_decay_begins_short_and_ends_at_the_decay() -> None:
+    decays = [warm_decay(0.99, step) for step in range(2000)]
+    assert decays[0] == 0.1
+    assert decays == sorted(decays)
+    assert decays[-1] == 0.99
+    assert warm_decay(0.05, 0) == 0.05

@@ -2,7 +2,7 @@
 
 from tinygen.optim.adam import Adam, AdamW
 from tinygen.optim.clip import clip_grad_norm, clip_grad_value
-from tinygen.optim.ema import EMA
+from tinygen.optim.ema import EMA, warm_decay
 from tinygen.optim.muon import Muon
 from tinygen.optim.optimizer import Optimizer
 from tinygen.optim.schedule import WSD, Constant, Cosine, Linear
@@ -21,4 +21,5 @@ __all__ = [
     "Optimizer",
     "clip_grad_norm",
     "clip_grad_value",
+    "warm_decay",
 ]

@@ -84,3 +84,10 @@ class EMA:
             )
         for name, average in self._averages.items():
             average[...] = backend_of([average]).asarray(found[name])
+
+
+def warm_decay(decay: float, step: int) -> float:
+    """min(decay, (1 + step) / (10 + step)), for the update after step 0, 1, ...: an average that
+    begins short and lengthens, so that the first, random weights are soon forgotten. Set
+    `ema.decay` to it before each `update()`."""
+    return min(decay, (1 + step) / (10 + step))

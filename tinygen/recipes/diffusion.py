@@ -251,6 +251,7 @@ class DiffusionRecipe:
             dropped = self.config.model.class_dropout
             y = drop_classes(y, dropped, null=self.painter.classes, rng=self.draws)
         metrics = self.learner.step(self.model.loss(x, y, rng=self.draws), self.steps_done)
+        self.ema.decay = optim.warm_decay(self.config.model.ema, self.steps_done)
         self.ema.update()
         self.steps_done += 1
         return metrics

@@ -214,6 +214,7 @@ class GANRecipe:
         """Steps of the discriminator, the last together with one of the generator."""
         factor = self.schedule(self.steps_done)
         self.duel.objective = self._objective()
+        self.ema.decay = optim.warm_decay(self.config.model.ema, self.steps_done)
         *before, (real, y) = batch
         for x, labels in before:
             z = self.draws.normal((len(x), self.painter.config.latent))
