@@ -78,8 +78,8 @@ def test_decay_lies_below_one(decay):
 
 
 def test_a_warm_decay_begins_short_and_ends_at_the_decay() -> None:
-    decays = [warm_decay(0.99, step) for step in range(2000)]
+    decays = [optim.warm_decay(0.99, step) for step in range(2000)]
     assert decays[0] == 0.1
     assert decays == sorted(decays)
     assert decays[-1] == 0.99
-    assert warm_decay(0.05, 0) == 0.05
+    assert optim.warm_decay(0.05, 0) == 0.05
