@@ -9,6 +9,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,11 @@ def _chapter(
         {"training": {"seed": options.seed}}, where="command line"
     )
     left = max(1.0, _SHARE_OF_TRAINING * seconds - (time.perf_counter() - began))
+    most = config.training.steps  # more would overfit: a fast machine is done sooner
     config = within_budget(chosen, config, left)
+    config = replace(
+        config, training=replace(config.training, steps=min(config.training.steps, most))
+    )
     run, recipe = new_run(chosen, preset, config, path)
     train_run(run, recipe, chosen, config, debug=options.debug)
     with blas_threads(config.training.threads):

@@ -72,7 +72,7 @@ class OptimizerSettings(Settings):
     lr: float = setting(2e-3, "learning rate of the generator", above=0.0)
     d_lr: float = setting(2e-3, "learning rate of the discriminator", above=0.0)
     betas: tuple[float, float] = setting(
-        (0.0, 0.9), "decay of Adam's two running means", least=0.0, below=1.0
+        (0.0, 0.99), "decay of Adam's two running means", least=0.0, below=1.0
     )
     min_factor: float = setting(0.0, "the last learning rate / lr", least=0.0, most=1.0)
 
@@ -97,8 +97,8 @@ PRESETS = {
     "ring": GANRecipeConfig(),
     "grid": GANRecipeConfig(
         data=ExampleSettings(source="grid"),
-        objective=ObjectiveSettings(r1=0.1, r2=0.1, penalty_end=0.05),
-        training=TrainingSettings(steps=6000, batch=128),
+        objective=ObjectiveSettings(r1=0.1, r2=0.1, penalty_end=0.02),
+        training=TrainingSettings(steps=5000, batch=256),
     ),
     "digits": GANRecipeConfig(
         data=ExampleSettings(source="digits"),
