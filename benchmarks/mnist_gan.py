@@ -25,7 +25,7 @@ from tinygen import nn, ops, optim
 from tinygen.data.images.batches import ImageBatches
 from tinygen.data.images.idx import read_mnist_folder
 from tinygen.data.images.transforms import denormalise, normalise
-from tinygen.models.gan import Discriminator, Duel, GANConfig, Generator, Hinge, Objective
+from tinygen.models.gan import LOSSES, Discriminator, Duel, GANConfig, Generator, Objective
 
 CLASSES = 10
 
@@ -72,7 +72,8 @@ def new_duel(options: argparse.Namespace, rng: tg.random.Generator) -> Duel:
         architecture="dcgan",
         base=options.base,
         classes=CLASSES,
-        discriminator_norm="spectral",
+        conditioning=options.conditioning,
+        discriminator_norm=options.norm,
     )
     generator = Generator(config, rng=rng.spawn("generator"))
     discriminator = Discriminator(config, rng=rng.spawn("discriminator"))
@@ -81,7 +82,7 @@ def new_duel(options: argparse.Namespace, rng: tg.random.Generator) -> Duel:
         discriminator,
         optim.Adam(generator.parameters(), options.lr, options.betas),
         optim.Adam(discriminator.parameters(), options.d_lr, options.betas),
-        Objective(Hinge()),
+        Objective(LOSSES[options.loss], r1=options.r1, r2=options.r2),
         ema=optim.EMA(generator, options.decay),
     )
 
@@ -138,7 +139,12 @@ def main() -> None:
     parser.add_argument("--latent", type=int, default=64)
     parser.add_argument("--lr", type=float, default=5e-4)
     parser.add_argument("--d-lr", type=float, default=5e-4)
-    parser.add_argument("--betas", type=float, nargs=2, default=(0.5, 0.99))
+    parser.add_argument("--betas", type=float, nargs=2, default=(0.0, 0.99))
+    parser.add_argument("--loss", choices=list(LOSSES), default="relativistic")
+    parser.add_argument("--norm", choices=["none", "spectral", "batch"], default="none")
+    parser.add_argument("--conditioning", choices=["embedding", "batch_norm"], default="embedding")
+    parser.add_argument("--r1", type=float, default=0.5)
+    parser.add_argument("--r2", type=float, default=0.5)
     parser.add_argument("--decay", type=float, default=0.995)
     parser.add_argument("--classifier-epochs", type=int, default=3)
     parser.add_argument("--classifier", type=Path, help=".npz to keep the classifier in")
