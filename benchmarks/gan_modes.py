@@ -51,7 +51,7 @@ class Run:
     latent: int = 2
     hidden: tuple[int, ...] = (128, 128, 128)
     lr: float = 2e-3
-    betas: tuple[float, float] = (0.0, 0.9)
+    betas: tuple[float, float] = (0.0, 0.99)
     decay: float = 0.99
     """Of the average of the generator's weights."""
 
@@ -72,8 +72,8 @@ RUNS: dict[str, dict[str, Run]] = {
     "grid": {
         "non-saturating": GRID,
         "relativistic alone": replace(GRID, loss="relativistic"),
-        "non-saturating + R1": replace(GRID, r1=0.1, penalty_end=0.05),
-        "R3GAN": replace(GRID, loss="relativistic", r1=0.1, r2=0.1, penalty_end=0.05),
+        "non-saturating + R1": replace(GRID, r1=0.1, penalty_end=0.02),
+        "R3GAN": replace(GRID, loss="relativistic", r1=0.1, r2=0.1, penalty_end=0.02),
     },
 }
 
