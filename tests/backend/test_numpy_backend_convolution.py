@@ -210,9 +210,10 @@ def test_winograd_takes_float32_of_many_channels_alone(monkeypatch: pytest.Monke
 
         monkeypatch.setattr(convolution, f"winograd_{name}", counted)
     rng = np.random.default_rng(0)
-    for channels, dtype, expected in ((64, "f4", 3), (64, "f8", 0), (63, "f4", 0)):
+    many = convolution.WINOGRAD_CHANNELS
+    for channels, dtype, expected in ((many, "f4", 3), (many, "f8", 0), (many - 1, "f4", 0)):
         used.clear()
-        shapes = (2, 8, 8, channels), (64, 3, 3, channels), (2, 8, 8, 64)
+        shapes = (2, 8, 8, channels), (many, 3, 3, channels), (2, 8, 8, many)
         arrays = (rng.integers(-3, 4, shape).astype(dtype) for shape in shapes)
         case = Case(*arrays, (None, None), Geometry(padding=(1, 1)))
         for name, arguments in case.arguments().items():

@@ -169,7 +169,7 @@ def test_the_norm_converges_to_the_largest_singular_value(kind):
 def test_the_gradient_takes_the_vectors_as_constants(kind):
     """d<g, W / sigma> = (g - <g, W> u v^T / sigma) / sigma, with sigma = u^T W v."""
     layer, _ = wrapped(kind)
-    normal = layer.weight()
+    normal = layer.normalised()
     g = inputs(*normal.shape)
     normal.backward(tg.tensor(g))
     u, v, weight = layer.u.data, layer.v.data, layer.module.weight.data

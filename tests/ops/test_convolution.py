@@ -260,6 +260,20 @@ def test_no_channels_leave_the_bias() -> None:
     assert ops.conv2d(np.ones((1, 4, 4, 2)), np.ones((0, 3, 3, 2))).shape == (1, 2, 2, 0)
 
 
+@pytest.mark.parametrize("shape", [(0, 4, 4, 2), (2, 4, 4, 0), (2, 4, 4, 2)])
+@pytest.mark.parametrize("outputs", [0, 3])
+def test_gradients_of_nothing_are_zeros_of_the_right_shape(
+    shape: tuple[int, ...], outputs: int
+) -> None:
+    arrays = integers(shape), integers((outputs, 3, 3, shape[3])), integers((outputs,))
+    leaves = [tg.tensor(a, requires_grad=True) for a in arrays]
+    y = ops.conv2d(*leaves)
+    y.backward(tg.tensor(integers(y.shape)))
+    assert [leaf.grad.shape for leaf in leaves] == [a.shape for a in arrays]
+    if y.size == 0:
+        assert not any(leaf.grad.numpy().any() for leaf in leaves)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_gradients_have_the_dtype_and_the_bias_gathers_every_position(dtype: str) -> None:
     x, weight = integers((2, 5, 5, 2)).astype(dtype), integers((3, 3, 3, 2)).astype(dtype)

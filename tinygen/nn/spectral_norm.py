@@ -49,9 +49,9 @@ class SpectralNorm(Module):
         self._iterate(weight, 15)
 
     def forward(self, x: Value) -> Any:
-        return self.module(x, self.weight())
+        return self.module(x, self.normalised())
 
-    def weight(self) -> Value:
+    def normalised(self) -> Value:
         """W / sigma, after `steps` of the power iteration in training mode."""
         weight = self.module.weight
         if self.buffers_move:

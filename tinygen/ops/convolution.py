@@ -32,7 +32,37 @@ __all__ = ["conv1d", "conv2d", "conv_transpose2d"]
 # not tell.
 
 
-class Conv2d(Function):
+class OfImageAndWeight(Function):
+    """What `Conv2d` and `ConvTranspose2d`, each other's adjoint, have in common."""
+
+    adjoint: type[OfImageAndWeight]
+
+    def forward(
+        self, x: Array, weight: Array, bias: Array, *, size: Pair, geometry: Geometry
+    ) -> Array:
+        if self.needs:
+            kept = {"x": x} if self.needs[1] else {}
+            self.save(**(kept | {"weight": weight} if self.needs[0] else kept))
+            self.sides, self.kernel = x.shape[1:3], weight.shape[1:3]
+        return self.run(x, weight, bias, size, geometry)
+
+    def run(self, x: Array, weight: Array, bias: Array, size: Pair, geometry: Geometry) -> Array:
+        """The pass of the back end."""
+        raise NotImplementedError
+
+    def backward(self, g: Value) -> tuple[Value, Value, Value]:
+        needs_x, needs_weight, needs_bias = self.needs
+        geometry, saved = self.params["geometry"], self.saved
+        dx = dweight = None
+        if needs_x:
+            dx = self.adjoint.apply(g, saved.weight, None, size=self.sides, geometry=geometry)
+        if needs_weight:  # from the image of the two, and the gradient of its convolution
+            operands = (saved.x, g) if self.adjoint is ConvTranspose2d else (g, saved.x)
+            dweight = Conv2dWeightGradient.apply(*operands, size=self.kernel, geometry=geometry)
+        return dx, dweight, _channel_sums(g) if needs_bias else None
+
+
+class Conv2d(OfImageAndWeight):
     """y = dT/dg + b;  dx = ConvTranspose2d(g, w),  dw = Conv2dWeightGradient(x, g),  db = sum g."""
 
     @staticmethod
@@ -46,33 +76,17 @@ class Conv2d(Function):
         y = ops.reshape(y, (*y.shape[:3], weight.shape[0]))
         return y if bias is None else y + bias
 
-    def forward(
-        self, x: Array, weight: Array, bias: Array, *, size: Pair, geometry: Geometry
-    ) -> Array:
-        if self.needs:
-            needs_x, needs_weight, _ = self.needs
-            self.save(
-                **({"weight": weight} if needs_x else {}), **({"x": x} if needs_weight else {})
-            )
-            self.sides, self.kernel = x.shape[1:3], weight.shape[1:3]
+    def run(self, x: Array, weight: Array, bias: Array, size: Pair, geometry: Geometry) -> Array:
         return self.backend.conv2d_forward(x, weight, bias, size, geometry)
-
-    def backward(self, g: Value) -> tuple[Value, Value, Value]:
-        needs_x, needs_weight, needs_bias = self.needs
-        geometry, saved = self.params["geometry"], self.saved
-        dx = dweight = None
-        if needs_x:
-            dx = ConvTranspose2d.apply(g, saved.weight, None, size=self.sides, geometry=geometry)
-        if needs_weight:
-            dweight = Conv2dWeightGradient.apply(saved.x, g, size=self.kernel, geometry=geometry)
-        return dx, dweight, _channel_sums(g) if needs_bias else None
 
     def flops(self, arrays: Sequence[Array], outputs: Sequence[Array]) -> int:
         return 2 * outputs[0].size * prod(arrays[1].shape[1:])
 
 
-class ConvTranspose2d(Function):
+class ConvTranspose2d(OfImageAndWeight):
     """y = dT/dx + b at g = x;  dx = Conv2d(g, w),  dw = Conv2dWeightGradient(g, x),  db = sum g."""
+
+    adjoint = Conv2d
 
     @staticmethod
     def reference(x: Value, weight: Value, bias: Value, *, size: Pair, geometry: Geometry) -> Value:
@@ -94,29 +108,14 @@ class ConvTranspose2d(Function):
         adjoint = Geometry(dilation=geometry.dilation, groups=groups)
         return Conv2d.reference(wide, flipped, bias, size=size, geometry=adjoint)
 
-    def forward(
-        self, x: Array, weight: Array, bias: Array, *, size: Pair, geometry: Geometry
-    ) -> Array:
-        if self.needs:
-            needs_x, needs_weight, _ = self.needs
-            self.save(
-                **({"weight": weight} if needs_x else {}), **({"x": x} if needs_weight else {})
-            )
-            self.sides, self.kernel = x.shape[1:3], weight.shape[1:3]
+    def run(self, x: Array, weight: Array, bias: Array, size: Pair, geometry: Geometry) -> Array:
         return self.backend.conv2d_input_gradient(x, weight, bias, size, geometry)
-
-    def backward(self, g: Value) -> tuple[Value, Value, Value]:
-        needs_x, needs_weight, needs_bias = self.needs
-        geometry, saved = self.params["geometry"], self.saved
-        dx = dweight = None
-        if needs_x:
-            dx = Conv2d.apply(g, saved.weight, None, size=self.sides, geometry=geometry)
-        if needs_weight:
-            dweight = Conv2dWeightGradient.apply(g, saved.x, size=self.kernel, geometry=geometry)
-        return dx, dweight, _channel_sums(g) if needs_bias else None
 
     def flops(self, arrays: Sequence[Array], outputs: Sequence[Array]) -> int:
         return 2 * arrays[0].size * prod(arrays[1].shape[1:])
+
+
+Conv2d.adjoint = ConvTranspose2d
 
 
 class Conv2dWeightGradient(Function):
@@ -299,7 +298,11 @@ def _grouped(x: Value, axis: int, groups: int) -> Value:
 
 
 def _channel_sums(g: Value) -> Value:
-    return ops.sum(g, axis=(0, 1, 2))
+    """The sum over all positions, as a product with ones: several times faster than a sum."""
+    if 0 in g.shape:
+        return ops.sum(g, axis=(0, 1, 2))
+    rows = ops.reshape(g, (prod(g.shape[:3]), g.shape[3]))
+    return ops.matmul(ops.ones_like(rows[:, 0]), rows)
 
 
 # ---- checks --------------------------------------------------------------------------------------

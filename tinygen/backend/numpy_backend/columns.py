@@ -20,6 +20,7 @@ from tinygen.backend.geometry import Geometry, Pair
 from tinygen.backend.numpy_backend.aligned import empty
 from tinygen.backend.numpy_backend.array import Array
 from tinygen.backend.numpy_backend.product import matmul
+from tinygen.backend.numpy_backend.rows import as_rows
 
 BLOCK = 1 << 20
 """Bytes of columns in a block."""
@@ -58,7 +59,7 @@ def columns_weight_gradient(x: Array, g: Array, size: Pair, geometry: Geometry) 
     for block, columns in _gathered(x, size, g.shape[1:3], geometry):
         for group, kernel in enumerate(sums):
             part = _part(g, block, group, groups)
-            kernel += matmul(columns[group].T, part.reshape(-1, part.shape[3]), scratch)
+            kernel += np.matmul(columns[group].T, as_rows(part), out=scratch)
     return np.ascontiguousarray(sums.swapaxes(1, 2)).reshape(outputs, *size, width)
 
 
@@ -76,8 +77,7 @@ def columns_input_gradient(
         for block in blocks:
             target = _windows(sums, (kh, kw), g.shape[1:3], geometry)[:, block.rows]
             for group, kernel in enumerate(kernels):
-                part = _part(g, block, group, groups)
-                part = part.reshape(-1, part.shape[3])
+                part = as_rows(_part(g, block, group, groups))
                 columns = empty((len(part), kernel.shape[1]), g.dtype)
                 columns = matmul(part, kernel, columns).reshape(*target.shape[:5], width)
                 channels = slice(group * width, (group + 1) * width)

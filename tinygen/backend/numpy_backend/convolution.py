@@ -36,11 +36,14 @@ from tinygen.backend.numpy_backend.winograd import (
     winograd_weight_gradient,
 )
 
-WINOGRAD_CHANNELS = 64
+WINOGRAD_CHANNELS = 32
 """Channels on both sides from which Winograd's convolution pays."""
 
 WINOGRAD_WASTE = 2.0
 """Outputs that its tiles may cover, for each that is there."""
+
+SHORT = 64
+"""Channels of a pixel up to which its products pay in tiles, although pixels come from memory."""
 
 GATHER, ADD = 25, 75
 """What it costs to gather an element of a column, and to add one up, in multiplications."""
@@ -106,7 +109,10 @@ def _pixel_by_pixel(x: Array, matrix: Array, bias: Array | None) -> Array:
     """x (N, H, W, C), matrix (C, O) -> (N, H, W, O)."""
     rows = as_rows(x)
     y = empty((len(rows), matrix.shape[1]), x.dtype)
-    matmul(rows, np.ascontiguousarray(matrix), y)
+    if len(matrix) <= SHORT:
+        matmul(rows, np.ascontiguousarray(matrix), y)
+    else:
+        np.matmul(rows, matrix, out=y)
     if bias is not None:
         y += bias
     return y.reshape(*x.shape[:3], matrix.shape[1])
