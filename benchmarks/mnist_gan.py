@@ -1,6 +1,6 @@
 """A conditional DCGAN on MNIST: are its samples what they were asked to be?
 
-    TINYGEN_DATA=... python benchmarks/mnist_gan.py [--steps 6000] [--threads 2] [--picture FILE]
+    TINYGEN_DATA=... python benchmarks/mnist_gan.py [--steps 3000] [--threads 2] [--picture FILE]
 
 A convolutional classifier is trained on the real training images first; the share of generated
 images that it gives the class which was asked for is the *class accuracy* of the samples. One that
@@ -25,7 +25,7 @@ from tinygen import nn, ops, optim
 from tinygen.data.images.batches import ImageBatches
 from tinygen.data.images.idx import read_mnist_folder
 from tinygen.data.images.transforms import denormalise, normalise
-from tinygen.models.gan import Discriminator, Duel, GANConfig, Generator, Hinge, Objective
+from tinygen.models.gan import LOSSES, Discriminator, Duel, GANConfig, Generator, Objective
 
 CLASSES = 10
 
@@ -72,7 +72,8 @@ def new_duel(options: argparse.Namespace, rng: tg.random.Generator) -> Duel:
         architecture="dcgan",
         base=options.base,
         classes=CLASSES,
-        discriminator_norm="spectral",
+        conditioning=options.conditioning,
+        discriminator_norm=options.norm,
     )
     generator = Generator(config, rng=rng.spawn("generator"))
     discriminator = Discriminator(config, rng=rng.spawn("discriminator"))
@@ -81,7 +82,7 @@ def new_duel(options: argparse.Namespace, rng: tg.random.Generator) -> Duel:
         discriminator,
         optim.Adam(generator.parameters(), options.lr, options.betas),
         optim.Adam(discriminator.parameters(), options.d_lr, options.betas),
-        Objective(Hinge()),
+        Objective(LOSSES[options.loss], r1=options.r1, r2=options.r2),
         ema=optim.EMA(generator, options.decay),
     )
 
@@ -132,19 +133,24 @@ def save_picture(duel: Duel, path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="the folder of MNIST's four files")
-    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--base", type=int, default=32)
     parser.add_argument("--latent", type=int, default=64)
     parser.add_argument("--lr", type=float, default=5e-4)
     parser.add_argument("--d-lr", type=float, default=5e-4)
-    parser.add_argument("--betas", type=float, nargs=2, default=(0.5, 0.99))
+    parser.add_argument("--betas", type=float, nargs=2, default=(0.0, 0.99))
+    parser.add_argument("--loss", choices=list(LOSSES), default="non-saturating")
+    parser.add_argument("--norm", choices=["none", "spectral", "batch"], default="none")
+    parser.add_argument("--conditioning", choices=["embedding", "batch_norm"], default="batch_norm")
+    parser.add_argument("--r1", type=float, default=0.2)
+    parser.add_argument("--r2", type=float, default=0.0)
     parser.add_argument("--decay", type=float, default=0.995)
     parser.add_argument("--classifier-epochs", type=int, default=3)
     parser.add_argument("--classifier", type=Path, help=".npz to keep the classifier in")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--every", type=int, default=1000, help="steps between figures")
+    parser.add_argument("--every", type=int, default=500, help="steps between figures")
     parser.add_argument("--picture", type=Path)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()

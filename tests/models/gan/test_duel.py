@@ -247,5 +247,8 @@ def test_refusals():
         players.step(real, z)
     with pytest.raises(UsageError, match="6 real examples and 5 latent"):
         players.step(real, z[:5], rng=generator())
+    paired = duel("points", Objective(Relativistic()))
+    with pytest.raises(UsageError, match="give `real`"):
+        paired.generator_step(paired.generator(z))
     with pytest.raises(UsageError, match="batch normalisation"):
         duel("dcgan", Objective(r1=1.0))

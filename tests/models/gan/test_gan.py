@@ -153,7 +153,7 @@ def test_the_difference_between_two_classes_is_linear_in_the_features():
 
 
 def test_class_batch_norm_is_batch_norm_with_weights_by_class():
-    layer = ClassBatchNorm(3, 2).to(dtype="float64")
+    layer = ClassBatchNorm(3, 2, rng=generator()).to(dtype="float64")
     layer.weight.data[...] = generator("w").normal((2, 3), "float64")
     layer.bias.data[...] = generator("b").normal((2, 3), "float64")
     x = 3 + generator("x").normal((4, 2, 2, 3), "float64")
@@ -164,10 +164,16 @@ def test_class_batch_norm_is_batch_norm_with_weights_by_class():
     for i, k in enumerate(y):
         exact = normal[i] * layer.weight.numpy()[k] + layer.bias.numpy()[k]
         assert np.abs(found[i] - exact).max() <= 1e-13
-    # At first every class has weight 1 and bias 0: plain batch norm.
-    fresh = ClassBatchNorm(3, 2)
-    x32 = x.astype(np.float32)
-    assert np.array_equal(fresh(x32, y).numpy(), nn.BatchNorm2d(3)(x32).numpy())
+    # With weight 1 and bias 0 it is plain batch norm.
+    layer.weight.data[...], layer.bias.data[...] = 1, 0
+    assert np.array_equal(layer(x, y).numpy(), nn.BatchNorm2d(3).to(dtype="float64")(x).numpy())
+
+
+def test_classes_differ_from_the_start():
+    layer = ClassBatchNorm(64, 100, rng=generator())
+    for p, centre in ((layer.weight, 1), (layer.bias, 0)):
+        assert abs(p.numpy().mean() - centre) <= 0.2 * 5 / math.sqrt(p.size)
+        assert abs(p.numpy().std() / 0.2 - 1) <= 5 / math.sqrt(2 * p.size)
 
 
 @pytest.mark.parametrize("name", ["points with classes", "28x28"])

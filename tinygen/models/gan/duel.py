@@ -146,11 +146,13 @@ class Duel:
         *,
         rng: Random | None = None,
     ) -> Tensor:
-        """L_G of samples that are still in G's graph; `real` is needed by a relativistic loss."""
+        """L_G of samples that are still in G's graph; `real` is read by a paired loss alone."""
         with freeze(self.discriminator):
             fake_scores = self.discriminator(self.augmented(fake, rng), y)
             real_scores = None
-            if real is not None:
+            if self.objective.loss.paired:
+                if real is None:
+                    raise UsageError("this loss pairs samples with real examples: give `real`.")
                 with no_grad():
                     real_scores = self.discriminator(self.augmented(real, rng), y)
         return self.objective.loss.generator(fake_scores, real_scores)

@@ -29,6 +29,9 @@ from tinygen.function import Value
 class Loss(Protocol):
     """A zero-sum or nearly zero-sum game on scores."""
 
+    paired: bool
+    """Whether the generator's loss reads the scores of real examples."""
+
     def discriminator(self, real: Value, fake: Value) -> Any: ...
 
     def generator(self, fake: Value, real: Value) -> Any: ...
@@ -41,6 +44,8 @@ class NonSaturating:
     The generator maximises log s instead of minimising log(1 - s), whose gradient vanishes where
     the discriminator is sure: dL_G/dfake = -s(-fake), near -1 for a sample that is found out.
     """
+
+    paired = False
 
     def discriminator(self, real: Value, fake: Value) -> Any:
         return ops.mean(ops.softplus(-real)) + ops.mean(ops.softplus(fake))
@@ -65,6 +70,8 @@ class LeastSquares:
     Samples on the right side of the boundary still feel a pull towards it.
     """
 
+    paired = False
+
     def discriminator(self, real: Value, fake: Value) -> Any:
         return 0.5 * (ops.mean(ops.square(real - 1)) + ops.mean(ops.square(fake)))
 
@@ -77,6 +84,8 @@ class Hinge:
 
     The discriminator learns from those alone that it does not yet place outside the margin.
     """
+
+    paired = False
 
     def discriminator(self, real: Value, fake: Value) -> Any:
         return ops.mean(ops.relu(1 - real)) + ops.mean(ops.relu(1 + fake))
@@ -91,6 +100,8 @@ class Wasserstein:
     Means something only where D is Lipschitz: clip its weights (`clip_weights`, their algorithm 1),
     or hold the norm of its gradient at 1 (`gradient_penalty`, WGAN-GP).
     """
+
+    paired = False
 
     def discriminator(self, real: Value, fake: Value) -> Any:
         return ops.mean(fake) - ops.mean(real)
@@ -107,6 +118,8 @@ class Relativistic:
     the boundary: no local minimum there drops it. R3GAN is this loss with both zero-centred
     penalties, R1 and R2, without which it need not converge.
     """
+
+    paired = True
 
     def discriminator(self, real: Value, fake: Value) -> Any:
         return ops.mean(ops.softplus(fake - real))
