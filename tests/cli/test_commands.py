@@ -135,7 +135,7 @@ def test_an_update_that_overflows_never_reaches_a_checkpoint(
     assert "no longer finite after step 1" in result.stderr
     assert list((tmp_path / "run" / "checkpoints").iterdir()) == []
     last = result.stderr.splitlines()[-1]
-    assert "AdamW made a parameter that is not finite, at recipes/gpt.py:" in last
+    assert "AdamW made a parameter that is not finite, at recipes/optimisation.py:" in last
 
 
 # ---- sample, eval

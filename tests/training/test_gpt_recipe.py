@@ -100,7 +100,7 @@ def test_the_validation_loss_is_the_mean_over_every_target(config: GPTRecipeConf
 
 def test_only_matrices_decay(config: GPTRecipeConfig) -> None:
     recipe = GPTRecipe(replace(config, model=replace(config.model, bias=True)))
-    matrices, vectors = recipe.optimizer.groups
+    matrices, vectors = recipe.learner.optimizer.groups
     assert {p.ndim for p in matrices["params"]} == {2}
     assert {p.ndim for p in vectors["params"]} == {1}
     assert (matrices["weight_decay"], vectors["weight_decay"]) == (0.1, 0.0)

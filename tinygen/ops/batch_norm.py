@@ -87,7 +87,7 @@ def batch_norm(
     Otherwise x is normalised by `mean` and `var`, which are returned as they are. Nothing is
     changed in place: to keep the statistics is the caller's part (`nn.BatchNorm2d`).
     """
-    same_float_dtype("batch_norm", x=x, mean=mean, var=var, weight=weight, bias=bias)
+    same_float_dtype("batch_norm", {"weight": weight, "bias": bias}, x=x, mean=mean, var=var)
     if x.ndim < 2:
         raise ShapeError(f"batch_norm: x has shape {x.shape}; it is (N, ..., C).")
     for name, value in (("mean", mean), ("var", var), ("weight", weight), ("bias", bias)):

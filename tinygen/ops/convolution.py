@@ -174,7 +174,7 @@ def conv2d(
     option is one number or a pair for rows and columns; the padding is zeros. Output channels of a
     group, O/groups of them in a row, see only the C/groups input channels of that group.
     """
-    same_float_dtype("conv2d", x=x, weight=weight, bias=bias)
+    same_float_dtype("conv2d", {"bias": bias}, x=x, weight=weight)
     geometry = _geometry("conv2d", stride, padding, dilation, groups)
     _check_operands("conv2d", x, weight, geometry)
     if x.shape[3] != weight.shape[3] * groups:
@@ -212,7 +212,7 @@ def conv_transpose2d(
     dilation) chooses a larger one.
     """
     op = "conv_transpose2d"
-    same_float_dtype(op, x=x, weight=weight, bias=bias)
+    same_float_dtype(op, {"bias": bias}, x=x, weight=weight)
     geometry = _geometry(op, stride, padding, dilation, groups)
     extra = pair(op, "output_padding", output_padding, least=0)
     _check_operands(op, x, weight, geometry)
@@ -251,7 +251,7 @@ def conv1d(
 ) -> Any:
     """`conv2d` along the one axis of sequences: x (N, L, C), weight (O, k, C/groups) ->
     (N, L', O), with  L' = floor((L + 2 padding - dilation (k - 1) - 1) / stride) + 1."""
-    same_float_dtype("conv1d", x=x, weight=weight, bias=bias)
+    same_float_dtype("conv1d", {"bias": bias}, x=x, weight=weight)
     for name, value in (("x", x), ("weight", weight)):
         if value is None:
             raise DtypeError(f"conv1d: {name} is None; only the bias may be left out.")

@@ -107,7 +107,7 @@ def instance_norm(x: Value, weight: Value = None, bias: Value = None, *, eps: fl
 
 
 def _check(op: str, x: Value, weight: Value, bias: Value, eps: float) -> None:
-    same_float_dtype(op, x=x, weight=weight, bias=bias)
+    same_float_dtype(op, {"weight": weight, "bias": bias}, x=x)
     if x.ndim < 2:
         raise ShapeError(f"{op}: x has shape {x.shape}; it is (N, ..., C).")
     if not eps >= 0:
