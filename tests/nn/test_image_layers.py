@@ -240,7 +240,7 @@ def test_layers_show_their_settings():
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda r: nn.BatchNorm2d(0), UsageError, "positive"),
+        (lambda r: nn.BatchNorm2d(0), UsageError, "at least 1"),
         (lambda r: nn.BatchNorm2d(3, momentum=1.5), UsageError, "momentum is 1.5"),
         (lambda r: nn.GroupNorm(3, 8), UsageError, "multiple of groups"),
         (lambda r: nn.TimestepEmbedding(5, 3, rng=r), UsageError, "must be even"),
