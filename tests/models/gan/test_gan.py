@@ -132,7 +132,11 @@ def test_projection_is_its_formula(name, n, seed):
     h = d.body(x).numpy()
     out, project = d.head.out, d.head.project
     if isinstance(out, nn.SpectralNorm):
-        w, b, v = out.weight().numpy()[0], out.module.bias.numpy()[0], project.weight().numpy()
+        w, b, v = (
+            out.normalised().numpy()[0],
+            out.module.bias.numpy()[0],
+            project.normalised().numpy(),
+        )
     else:
         w, b, v = out.weight.numpy()[0], out.bias.numpy()[0], project.weight.numpy()
     scores = d(x, y).numpy()
@@ -207,7 +211,7 @@ def test_every_layer_of_the_discriminator_has_spectral_norm_1(name):
     for layer in layers:
         sigma = np.linalg.svd(layer.matrix(layer.module.weight.data), compute_uv=False)[0]
         assert abs(layer.sigma() - sigma) <= 1e-6 * sigma
-        largest = np.linalg.svd(layer.matrix(layer.weight().data), compute_uv=False)[0]
+        largest = np.linalg.svd(layer.matrix(layer.normalised().data), compute_uv=False)[0]
         assert abs(largest - 1) <= 1e-6
 
 
