@@ -132,7 +132,11 @@ def test_projection_is_its_formula(name, n, seed):
     h = d.body(x).numpy()
     out, project = d.head.out, d.head.project
     if isinstance(out, nn.SpectralNorm):
-        w, b, v = out.normalised().numpy()[0], out.module.bias.numpy()[0], project.normalised().numpy()
+        w, b, v = (
+            out.normalised().numpy()[0],
+            out.module.bias.numpy()[0],
+            project.normalised().numpy(),
+        )
     else:
         w, b, v = out.weight.numpy()[0], out.bias.numpy()[0], project.weight.numpy()
     scores = d(x, y).numpy()
