@@ -91,8 +91,6 @@ def batch_norm(
     if x.ndim < 2:
         raise ShapeError(f"batch_norm: x has shape {x.shape}; it is (N, ..., C).")
     for name, value in (("mean", mean), ("var", var), ("weight", weight), ("bias", bias)):
-        if value is None and name in ("mean", "var"):
-            raise UsageError(f"batch_norm: give the running {name}, an array of shape (C,).")
         if value is not None and value.shape != x.shape[-1:]:
             raise ShapeError(
                 f"batch_norm: {name} has shape {value.shape}, but x has {x.shape[-1]} channels."

@@ -273,7 +273,7 @@ register(
         bad("a weight of another size", ShapeError, norm_of(zeros(4, 3), weight=zeros(2))),
         bad(
             "no running variance",
-            UsageError,
+            DtypeError,
             lambda: ops.batch_norm(zeros(4, 3), zeros(3), None, training=False),
         ),
         bad("a momentum of 2", UsageError, norm_of(zeros(4, 3), momentum=2.0)),
