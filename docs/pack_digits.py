@@ -4,8 +4,8 @@
     python docs/pack_digits.py [UCI_FILE]
 
 From UCI's own `optdigits.tes` where that is given (https://doi.org/10.24432/C50P49: 64 pixels and a
-label a line, separated by commas), otherwise from the copy that scikit-learn carries. Both give the
-same bytes.
+label a line, separated by commas), otherwise from the copy that scikit-learn carries (the same
+table: its `digits.csv.gz`, given as UCI_FILE, makes the same bytes).
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import sys
 
 import numpy as np
 
-from tinygen.data.images.digits import FOLDER, IMAGES, LABELS
 from tinygen.data.images.idx import write_idx
+from tinygen.data.images.uci_digits import FOLDER, IMAGES, LABELS
 
 
 def main(path: str | None) -> None:

@@ -177,7 +177,8 @@ def test_eval_gives_the_loss_that_training_logged(tinygen: Command, trained: Pat
 
 def test_data_lists_what_train_takes(tinygen: Command) -> None:
     rows = {row["name"]: row for row in json.loads(done(tinygen("data", "list", "--json")))}
-    assert {"docs", "stdlib", "tinyshakespeare"} <= rows.keys()
+    assert {"docs", "stdlib", "tinyshakespeare", "digits", "mnist"} <= rows.keys()
+    assert (rows["docs"]["kind"], rows["digits"]["kind"]) == ("text", "images")
     assert rows["docs"]["bytes"] > 100_000
 
 

@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 
 from tinygen.cli.main import main
-from tinygen.data.fetch import DATASETS
-from tinygen.errors import InputError
+from tinygen.data.datasets import DATASETS
+from tinygen.data.images.imageset import ImageSet
+from tinygen.data.images.sources import EMBEDDED_IMAGES
+from tinygen.data.sources import EMBEDDED
+from tinygen.errors import InputError, UnavailableError
 from tinygen.recipes.gpt import PRESETS, GPTRecipe
 
 
@@ -64,7 +67,8 @@ def test_doctor_names_what_is_missing_and_the_cure(
 def test_data_fetch_prints_where_the_file_is(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fetch(name: str, progress: Any) -> Path:
+    def fetch(name: str, *, offline: bool, progress: Any) -> Path:
+        assert not offline
         if progress is not None:
             progress(5, 10)
             progress(10, 10)
@@ -73,22 +77,47 @@ def test_data_fetch_prints_where_the_file_is(
     monkeypatch.setattr("tinygen.cli.data.fetch", fetch)
     assert main(["data", "fetch", "tinyshakespeare"]) == 0
     path = str(Path("somewhere") / "tinyshakespeare.txt")
-    assert capsys.readouterr().out == f"{path}\n"
+    captured = capsys.readouterr()
+    about = DATASETS["tinyshakespeare"]
+    assert captured.out == f"{path}\n"
+    assert captured.err == f"{about.origin}\nlicence: {about.licence}\n"
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     assert main(["data", "fetch", "tinyshakespeare", "--json"]) == 0
     captured = capsys.readouterr()
     assert json.loads(captured.out) == {"name": "tinyshakespeare", "path": path}
-    assert captured.err == "\r 50.0%\r100.0%\n"
+    assert captured.err.endswith("\n\r 50.0%\r100.0%\n")
+
+
+def test_data_fetch_offline_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TINYGEN_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("urllib.request.urlopen", lambda *_: pytest.fail("the network was asked"))
+    assert main(["data", "fetch", "mnist", "--offline"]) == 4
+    printed = capsys.readouterr()
+    assert "licence: CC BY-SA 3.0" in printed.err
+    assert "it is not here, and offline" in printed.err
+    assert "put https://" in printed.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def no_glyphs() -> ImageSet:
+    raise UnavailableError("glyphs need Pillow: pip install pillow")
 
 
 def test_data_list_tells_what_is_here_and_what_is_damaged(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("tinygen.cli.data.EMBEDDED", ["docs"])
+    monkeypatch.setattr("tinygen.cli.data.EMBEDDED", {"docs": EMBEDDED["docs"]})
+    images = {"digits": EMBEDDED_IMAGES["digits"], "glyphs": no_glyphs}
+    monkeypatch.setattr("tinygen.cli.data.EMBEDDED_IMAGES", images)
     for found, words in ((Path("here.txt"), "here.txt"), (None, "tinygen data fetch")):
         monkeypatch.setattr("tinygen.cli.data.find", lambda name, found=found: found)
         assert main(["data", "list"]) == 0
-        assert words in capsys.readouterr().out
+        printed = capsys.readouterr().out
+        for expected in (words, "1,797 images 8x8x1", "glyphs", "pip install pillow"):
+            assert expected in printed
 
     def damaged(name: str) -> Path:
         raise InputError(f"{name} is not the original")

@@ -1,12 +1,14 @@
 """Where real data are, and what tests of writing share."""
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 PROJECT = Path(__file__).parents[2]
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture

@@ -1,15 +1,17 @@
 """Fetching against a server on this machine, which misbehaves as real ones do."""
 
+import gzip
 import hashlib
 import os
 import threading
-from dataclasses import replace
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from tinygen.data import fetch as fetching
-from tinygen.data.fetch import DATASETS, Dataset, data_folder, fetch, find
+from tinygen.data.datasets import DATASETS, Dataset, RemoteFile
+from tinygen.data.fetch import data_folder, fetch, find
 from tinygen.errors import InputError, OutputError, UnavailableError, UsageError
 
 CONTENT = bytes(range(256)) * 40
@@ -50,8 +52,8 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def server():
+@contextmanager
+def running():
     with Server() as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -61,18 +63,34 @@ def server():
 
 
 @pytest.fixture
+def server():
+    with running() as server:
+        yield server
+
+
+@pytest.fixture
+def mirror():
+    with running() as server:
+        yield server
+
+
+def serve_from(monkeypatch, *servers):
+    """The dataset "numbers", with these servers (or ports) as its mirrors."""
+    ports = [s if isinstance(s, int) else s.server_port for s in servers]
+    file = RemoteFile(
+        "sub/numbers.bin",
+        tuple(f"http://127.0.0.1:{port}/numbers" for port in ports),
+        hashlib.sha256(CONTENT).hexdigest(),
+        len(CONTENT),
+    )
+    dataset = Dataset("numbers", (file,), "text", licence="none", origin="test")
+    monkeypatch.setitem(DATASETS, "numbers", dataset)
+
+
+@pytest.fixture
 def folder(server, tmp_path, monkeypatch):
     """An empty data folder and cache, and a dataset "numbers" that `server` has."""
-    dataset = Dataset(
-        name="numbers",
-        filename="sub/numbers.bin",
-        url=f"http://127.0.0.1:{server.server_port}/numbers",
-        sha256=hashlib.sha256(CONTENT).hexdigest(),
-        size=len(CONTENT),
-        licence="none",
-        origin="test",
-    )
-    monkeypatch.setitem(DATASETS, "numbers", dataset)
+    serve_from(monkeypatch, server)
     monkeypatch.setenv("TINYGEN_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
@@ -146,7 +164,11 @@ def test_a_wrong_part_is_thrown_away_and_the_next_try_succeeds(server, folder):
 def test_offline_says_how_to_get_it_by_hand(server, folder):
     with pytest.raises(UnavailableError, match="by hand") as raised:
         fetch("numbers", offline=True)
-    for part in (DATASETS["numbers"].url, str(folder / "sub" / "numbers.bin"), "sha256"):
+    for part in (
+        DATASETS["numbers"].files[0].urls[0],
+        str(folder / "sub" / "numbers.bin"),
+        "sha256",
+    ):
         assert part in str(raised.value)
     assert server.asked == []
     assert not folder.exists()
@@ -159,8 +181,7 @@ def test_a_server_that_refuses(server, folder):
 
 
 def test_no_server_at_all(folder, monkeypatch):
-    nowhere = replace(DATASETS["numbers"], url="http://127.0.0.1:1/numbers")
-    monkeypatch.setitem(DATASETS, "numbers", nowhere)
+    serve_from(monkeypatch, 1)
     with pytest.raises(UnavailableError, match=r"connection failed.*by hand"):
         fetch("numbers")
 
@@ -216,6 +237,120 @@ def test_the_cache_folder_of_each_platform(monkeypatch, platform, ending):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("sys.platform", platform)
     assert data_folder().as_posix().endswith(ending)
+
+
+# ---- mirrors
+
+
+def test_a_mirror_continues_what_another_began(server, mirror, folder, monkeypatch):
+    serve_from(monkeypatch, server, mirror)
+    server.cut = 3000
+    fetch("numbers")
+    assert (server.asked, mirror.asked) == ([None], ["bytes=3000-"])
+    assert files_of(folder) == {"numbers.bin": CONTENT}
+
+
+@pytest.mark.parametrize("fault", ["refuses", "lies", "is away"])
+def test_a_mirror_serves_where_another_fails(server, mirror, folder, monkeypatch, fault):
+    serve_from(monkeypatch, 1 if fault == "is away" else server, mirror)
+    if fault == "refuses":
+        server.status = 404
+    elif fault == "lies":
+        server.content = CONTENT[::-1]
+    fetch("numbers")
+    assert mirror.asked == [None]
+    assert files_of(folder) == {"numbers.bin": CONTENT}
+
+
+def test_a_part_that_a_lying_mirror_began_is_fetched_again(server, mirror, folder, monkeypatch):
+    """The first sends a wrong half and breaks off; with its half the second's is wrong too."""
+    serve_from(monkeypatch, server, mirror, mirror)
+    server.content, server.cut = CONTENT[::-1], 5000
+    fetch("numbers")
+    assert mirror.asked == ["bytes=5000-", None]
+    assert files_of(folder) == {"numbers.bin": CONTENT}
+
+
+def test_when_all_mirrors_fail_each_is_told(server, mirror, folder, monkeypatch):
+    serve_from(monkeypatch, server, mirror)
+    server.content, mirror.status = CONTENT[::-1], 503
+    with pytest.raises(UnavailableError, match="by hand") as raised:
+        fetch("numbers")
+    for words in ("nothing was kept", "503", *DATASETS["numbers"].files[0].urls):
+        assert words in str(raised.value)
+    mirror.content, mirror.status = b"short" * 4000, 200
+    with pytest.raises(InputError) as raised:
+        fetch("numbers")
+    assert str(raised.value).count("nothing was kept") == 2
+    assert files_of(folder) == {}
+
+
+# ---- sets of several files
+
+
+@pytest.fixture
+def parts(server, folder, monkeypatch):
+    """Two gzipped files of one content, the second known by its content too."""
+    server.content = gzip.compress(CONTENT, 9, mtime=0)
+    url = (f"http://127.0.0.1:{server.server_port}/part",)
+    packed, content = (hashlib.sha256(c).hexdigest() for c in (server.content, CONTENT))
+    files = (
+        RemoteFile("set/a.gz", url, packed, len(server.content)),
+        RemoteFile("set/b.gz", url, packed, len(server.content), content),
+    )
+    dataset = Dataset("parts", files, "images", licence="none", origin="test")
+    monkeypatch.setitem(DATASETS, "parts", dataset)
+    return dataset
+
+
+def test_of_several_files_only_those_that_lack_are_fetched(server, folder, parts):
+    assert find("parts") is None
+    seen: list[tuple[int, int]] = []
+    assert fetch("parts", progress=lambda *at: seen.append(at)) == folder / "set"
+    size = len(server.content)
+    assert seen == [(size, 2 * size), (2 * size, 2 * size)]
+    assert find("parts") == folder / "set"
+    (folder / "set" / "a.gz").unlink()
+    assert find("parts") is None
+    with pytest.raises(UnavailableError, match=r"a\.gz: it is not here, and offline"):
+        fetch("parts", offline=True)
+    fetch("parts")
+    assert len(server.asked) == 3
+
+
+def test_a_file_that_was_packed_again_is_known_by_its_content(server, folder, parts):
+    fetch("parts")
+    again = gzip.compress(CONTENT, 1, mtime=7)
+    assert again != server.content
+    (folder / "set" / "b.gz").write_bytes(again)
+    assert find("parts") == folder / "set"
+    for wrong in (gzip.compress(CONTENT + b"x"), again[:-1], CONTENT, b""):
+        (folder / "set" / "b.gz").write_bytes(wrong)
+        with pytest.raises(InputError, match="is not the original"):
+            find("parts")
+    (folder / "set" / "b.gz").write_bytes(again)
+    (folder / "set" / "a.gz").write_bytes(again)  # for this one no content is known
+    with pytest.raises(InputError, match=r"a\.gz is not the original"):
+        find("parts")
+
+
+def test_every_dataset_is_described_in_full():
+    for dataset in DATASETS.values():
+        assert all((dataset.licence, dataset.origin, dataset.files))
+        for file in dataset.files:
+            assert file.size > 0
+            for sha256 in (file.sha256, file.content_sha256 or "0" * 64):
+                assert len(bytes.fromhex(sha256)) == 32
+            assert all(url.startswith(("https://", "http://")) for url in file.urls)
+            assert os.path.dirname(file.filename) == os.path.dirname(dataset.files[0].filename)
+    for name in ("mnist", "fashion-mnist", "cifar10"):
+        assert all(len(file.urls) > 1 for file in DATASETS[name].files)
+
+
+def test_mnist_is_the_original(real_data, monkeypatch):
+    path = real_data("mnist")
+    monkeypatch.setenv("TINYGEN_DATA", os.fspath(path.parent))
+    assert find("mnist") == path
 
 
 def test_an_unknown_name():

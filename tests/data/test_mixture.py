@@ -123,7 +123,7 @@ def test_blocks_of_rows_change_nothing(monkeypatch):
 @pytest.mark.parametrize("full", [True, False])
 def test_draws_have_the_moments_of_the_mixture(full):
     """Mean and covariance of 40,000 draws, each entry within 6 standard errors."""
-    mixture, n = drawn(7, 3, 2, full=full), 40_000
+    mixture, n = drawn(7, 3, 3, full=full), 40_000
     x, k = mixture.sample_labelled(n, Generator(0), "float64")
     error = np.sqrt(np.diag(mixture.covariance) / n)
     assert (np.abs(x.mean(0) - mixture.mean) <= 6 * error).all()

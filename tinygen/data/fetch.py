@@ -1,54 +1,29 @@
 """Data from its origin: downloaded once, checked by SHA-256, and from then on read from disk.
 
 A download goes to a `.part` file beside its place. A cut connection leaves it there, and the next
-`fetch` asks the server for the rest only. The file takes its name when all of it is there and its
-hash is right, so what has the name is whole.
+`fetch` asks a server for the rest only, the same one or another. The file takes its name when all
+of it is there and its hash is right, so what has the name is whole.
 """
 
+import gzip
 import hashlib
 import os
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-from tinygen.data.reading import read_file
-from tinygen.errors import InputError, UnavailableError, UsageError
+from tinygen.data.datasets import DATASETS, Dataset, RemoteFile
+from tinygen.data.reading import ordinary_file
+from tinygen.errors import InputError, TinygenError, UnavailableError, UsageError
 from tinygen.files import StrPath, output_errors
 
 _CHUNK = 1 << 20
 _SECONDS = 30.0  # without a byte, before the connection is given up
+_LARGEST = 1 << 30  # bytes that a gzipped file may unpack to while its content is hashed
 
-
-@dataclass(frozen=True)
-class Dataset:
-    """One file of public data; `filename` is its path below the data folder."""
-
-    name: str
-    filename: str
-    url: str
-    sha256: str
-    size: int  # bytes
-    licence: str
-    origin: str
-
-
-DATASETS = {
-    dataset.name: dataset
-    for dataset in (
-        Dataset(
-            name="tinyshakespeare",
-            filename="tinyshakespeare.txt",
-            url="https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/"
-            "input.txt",
-            sha256="86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
-            size=1_115_394,
-            licence="public domain (the works of Shakespeare)",
-            origin="tinyshakespeare, of karpathy/char-rnn",
-        ),
-    )
-}
+Progress = Callable[[int, int], None]
 
 
 def data_folder() -> Path:
@@ -58,16 +33,17 @@ def data_folder() -> Path:
 
 
 def find(name: str) -> Path | None:
-    """The verified local file of a dataset, in TINYGEN_DATA or the cache; None if in neither.
+    """The verified local file of a dataset, or the folder of its files; None if not all are here.
 
-    Raises InputError where a file of that name is there but its content is not the original.
+    TINYGEN_DATA comes before the cache. Raises InputError where a file is there under its name but
+    its content is not the original.
     """
     dataset = _dataset(name)
     for folder in (data_folder(), _cache_folder()):
-        path = folder / dataset.filename
-        if path.is_file():
-            _verify(path, path, dataset)
-            return path
+        if all((folder / file.filename).is_file() for file in dataset.files):
+            for file in dataset.files:
+                _verify(folder / file.filename, file)
+            return folder / dataset.place
     return None
 
 
@@ -76,9 +52,9 @@ def fetch(
     folder: StrPath | None = None,
     *,
     offline: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Path:
-    """The verified local file of a dataset, downloaded into `folder` if it is not there yet.
+    """What `find` gives, with all that is missing downloaded into `folder` first.
 
     Without a `folder` everything that `find` finds serves; a download goes to `data_folder()`.
     `progress(bytes so far, bytes in all)` is called now and then. Raises UsageError for an unknown
@@ -90,80 +66,149 @@ def fetch(
         found = find(name)
         if found is not None:
             return found
-    path = Path(folder if folder is not None else data_folder()) / dataset.filename
-    if path.is_file():
-        _verify(path, path, dataset)
-        return path
-    if offline:
-        raise _unavailable(dataset, path, "it is not here, and offline")
+    root = Path(folder if folder is not None else data_folder())
+    done = 0
+    for file in dataset.files:
+        path = root / file.filename
+        if path.is_file():
+            _verify(path, file)
+        elif offline:
+            raise UnavailableError(_advice(file, path, "it is not here, and offline"))
+        else:
+            _fetch_file(file, path, progress and _shifted(progress, done, dataset.size))
+        done += file.size
+    return root / dataset.place
+
+
+def _shifted(progress: Progress, before: int, total: int) -> Progress:
+    return lambda have, _: progress(before + have, total)
+
+
+def _fetch_file(file: RemoteFile, path: Path, progress: Progress | None) -> None:
+    """From the first mirror that gives the original; each failure is told if all fail."""
     part = path.with_name(path.name + ".part")
     with output_errors(part):
         part.parent.mkdir(parents=True, exist_ok=True)
-    _download(dataset, path, part, progress)
-    _verify(part, path, dataset)
-    with output_errors(path):
-        os.replace(part, path)
-    return path
+    failures: list[TinygenError] = []
+    for url in file.urls:
+        try:
+            _download(url, file, part, progress)
+            _verify_part(url, file, part)
+        except (UnavailableError, InputError) as error:
+            failures.append(error)
+            continue
+        with output_errors(path):
+            os.replace(part, path)
+        return
+    reasons = "; ".join(map(str, failures))
+    if all(isinstance(error, InputError) for error in failures):
+        raise InputError(reasons)
+    raise UnavailableError(_advice(file, path, reasons))
 
 
-def _download(
-    dataset: Dataset, path: Path, part: Path, progress: Callable[[int, int], None] | None
-) -> None:
+def _download(url: str, file: RemoteFile, part: Path, progress: Progress | None) -> None:
     """Bring `part` to its full size, from where it stands."""
     import urllib.request  # slow to load, and most commands only ask for what is on disk
 
     have = part.stat().st_size if part.exists() else 0
-    if have == dataset.size:
+    if have == file.size:
         return  # all of it came before; only the verification was missed
-    headers = {"Range": f"bytes={have}-"} if 0 < have < dataset.size else {}
-    request = urllib.request.Request(dataset.url, headers=headers)
-    with _network(dataset, path):
+    headers = {"Range": f"bytes={have}-"} if 0 < have < file.size else {}
+    request = urllib.request.Request(url, headers=headers)
+    with _network(url):
         answer = urllib.request.urlopen(request, timeout=_SECONDS)
     with answer:
         resumed = answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
         have = have if resumed else 0  # a server without ranges sends all of it again
-        with output_errors(part), open(part, "ab" if resumed else "wb") as file:
-            while have < dataset.size:
-                with _network(dataset, path):
+        with output_errors(part), open(part, "ab" if resumed else "wb") as stored:
+            while have < file.size:
+                with _network(url):
                     chunk = answer.read(_CHUNK)
                 if not chunk:
-                    ended = f"the connection ended after {have:,} of {dataset.size:,} bytes"
-                    raise _unavailable(dataset, path, ended)
-                file.write(chunk)
+                    raise UnavailableError(
+                        f"{url}: the connection ended after {have:,} of {file.size:,} bytes"
+                    )
+                stored.write(chunk)
                 have += len(chunk)
                 if progress is not None:
-                    progress(have, dataset.size)
-            file.flush()
-            os.fsync(file.fileno())
+                    progress(min(have, file.size), file.size)
+            stored.flush()
+            os.fsync(stored.fileno())
 
 
-def _verify(file: Path, path: Path, dataset: Dataset) -> None:
-    """InputError unless `file` is the original; a finished download that is not is removed."""
-    content = read_file(file)
-    sha256 = hashlib.sha256(content).hexdigest()
-    if sha256 == dataset.sha256:
+# ---- is it the original? -------------------------------------------------------------------------
+
+
+def _verify(path: Path, file: RemoteFile) -> None:
+    """InputError unless `path` has the original content."""
+    size, sha256 = _size_and_hash(path)
+    if sha256 == file.sha256 or _has_content(path, file):
         return
-    found = f"{len(content):,} bytes, sha256 {sha256}; expected {dataset.size:,}, {dataset.sha256}"
-    if file == path:
-        raise InputError(f"{path} is not {dataset.name} ({found}); remove it and fetch it again")
-    file.unlink()
-    raise InputError(f"{dataset.url} did not send {dataset.name} ({found}); nothing was kept")
+    raise InputError(
+        f"{path} is not the original ({_found(size, sha256, file)}); remove it and fetch it again"
+    )
+
+
+def _verify_part(url: str, file: RemoteFile, part: Path) -> None:
+    """The same for a finished download, which is removed unless it is the original."""
+    size, sha256 = _size_and_hash(part)
+    if sha256 == file.sha256:
+        return
+    part.unlink()
+    raise InputError(
+        f"{url} did not send {Path(file.filename).name} ({_found(size, sha256, file)}); "
+        "nothing was kept"
+    )
+
+
+def _found(size: int, sha256: str, file: RemoteFile) -> str:
+    return f"{size:,} bytes, sha256 {sha256}; expected {file.size:,}, {file.sha256}"
+
+
+def _size_and_hash(path: Path) -> tuple[int, str]:
+    try:
+        with open(ordinary_file(path), "rb") as stored:
+            digest = hashlib.file_digest(stored, "sha256")
+            return stored.tell(), digest.hexdigest()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _has_content(path: Path, file: RemoteFile) -> bool:
+    """Whether a file that was packed again has the original content."""
+    if file.content_sha256 is None:
+        return False
+    digest, left = hashlib.sha256(), _LARGEST
+    try:
+        with gzip.open(path) as content:
+            while left > 0 and (chunk := content.read(_CHUNK)):
+                digest.update(chunk)
+                left -= len(chunk)
+    except (OSError, EOFError, zlib.error):
+        return False
+    return digest.hexdigest() == file.content_sha256
+
+
+# ---- errors and places ---------------------------------------------------------------------------
 
 
 @contextmanager
-def _network(dataset: Dataset, path: Path) -> Iterator[None]:
+def _network(url: str) -> Iterator[None]:
     from http.client import HTTPException
+    from urllib.error import HTTPError
 
     try:
         yield
     except (OSError, HTTPException) as error:
-        raise _unavailable(dataset, path, f"the connection failed ({error})") from error
+        if isinstance(error, HTTPError):
+            error.close()  # it holds the connection
+        raise UnavailableError(f"{url}: the connection failed ({error})") from error
 
 
-def _unavailable(dataset: Dataset, path: Path, reason: str) -> UnavailableError:
-    return UnavailableError(
-        f"cannot fetch {dataset.name}: {reason}. Run it again to continue, or get the file by "
-        f"hand: put {dataset.url} at {path} (sha256 {dataset.sha256})"
+def _advice(file: RemoteFile, path: Path, reason: str) -> str:
+    return (
+        f"cannot fetch {path.name}: {reason}. Run it again to continue, or get the file by hand: "
+        f"put {file.urls[0]} at {path} (sha256 {file.sha256})"
     )
 
 

@@ -4,13 +4,15 @@ from pathlib import Path
 
 from tinygen.data import embedded
 from tinygen.data.corpus import Corpus
-from tinygen.data.fetch import DATASETS, find
+from tinygen.data.datasets import DATASETS
+from tinygen.data.fetch import find
 from tinygen.data.reading import read_file
 from tinygen.data.text import JSON_LINES, read_folder, read_json_lines, read_text
 from tinygen.errors import InputError
 from tinygen.files import StrPath
 
 EMBEDDED = {"docs": embedded.docs, "stdlib": embedded.stdlib}
+FETCHED = tuple(name for name, data in DATASETS.items() if data.kind == "text")
 
 
 def read_corpus(source: StrPath, *, field: str = "text", raw: bool = False) -> Corpus:
@@ -24,7 +26,7 @@ def read_corpus(source: StrPath, *, field: str = "text", raw: bool = False) -> C
     name = str(source)
     if name in EMBEDDED:
         return EMBEDDED[name]()
-    if name in DATASETS:
+    if name in FETCHED:
         return _fetched(name)
     path = Path(source)
     if path.is_dir():
@@ -32,7 +34,9 @@ def read_corpus(source: StrPath, *, field: str = "text", raw: bool = False) -> C
     if path.suffix.lower() in JSON_LINES:
         return read_json_lines(path, field=field)
     if not path.exists():
-        names = ", ".join((*EMBEDDED, *DATASETS))
+        if name in DATASETS:
+            raise InputError(f"the data {name!r} are {DATASETS[name].kind}, no text")
+        names = ", ".join((*EMBEDDED, *FETCHED))
         raise InputError(f"no data {name!r}: neither a file, nor a folder, nor one of {names}")
     return read_text(path, raw=raw)
 

@@ -5,12 +5,11 @@ hold no NUL byte (the sign of a binary file, and of UTF-16).
 """
 
 import json
-import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 
 from tinygen.data.corpus import Corpus, decode_utf8
-from tinygen.data.reading import read_file
+from tinygen.data.reading import read_file, visible_files
 from tinygen.errors import InputError
 from tinygen.files import StrPath
 
@@ -36,7 +35,7 @@ def read_folder(
         raise InputError(f"cannot read {path}: there is no such folder; check the path")
     documents: list[bytes] = []
     skipped: list[str] = []
-    for name in sorted(_visible_files(root, skipped)):
+    for name in sorted(visible_files(root, skipped)):
         if extensions is not None and Path(name).suffix.lower() not in extensions:
             skipped.append(f"{name}: not among {', '.join(sorted(extensions))}")
             continue
@@ -93,19 +92,6 @@ def _json_document(line: str, field: str, place: str) -> bytes:
             f"{place}: {field!r} has half a surrogate pair (\\u{ord(text[error.start]):04x}) at "
             f"character {error.start}; repair the line"
         ) from error
-
-
-def _visible_files(root: Path, skipped: list[str]) -> Iterator[str]:
-    """Relative paths, with "/" on every system; folders that cannot be listed go to `skipped`."""
-
-    def unlisted(error: OSError) -> None:
-        skipped.append(f"{Path(error.filename).relative_to(root).as_posix()}: {error.strerror}")
-
-    for folder, folders, names in os.walk(root, onerror=unlisted):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            if not name.startswith("."):
-                yield Path(folder, name).relative_to(root).as_posix()
 
 
 def _check_text(data: bytes, name: str, *, raw: bool) -> bytes:

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygen.data.images.imageset import ImageSet, joined, numbered
-from tinygen.data.images.limits import MAX_BYTES
+from tinygen.data.images.limits import DEFLATE_RATIO, MAX_BYTES, Readable, read_at_most
 from tinygen.data.reading import read_file
 from tinygen.errors import DtypeError, InputError, ShapeError
 from tinygen.files import StrPath, write_atomically
@@ -33,8 +33,7 @@ from tinygen.files import StrPath, write_atomically
 _TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 _CODES = {np.dtype(name).newbyteorder("="): code for code, name in _TYPES.items()}
 _GZIP = b"\x1f\x8b"
-_CHUNK = 1 << 20
-_DEFLATE = 1032  # no deflated byte stands for more bytes than this
+_MOST_AXES = 64  # of a NumPy array
 
 
 def read_idx(path: StrPath) -> NDArray[Any]:
@@ -53,42 +52,35 @@ def idx_array(data: bytes, name: str) -> NDArray[Any]:
         size = math.prod(shape) * dtype.itemsize
         if size > MAX_BYTES:
             raise InputError(f"{name}: {size:,} bytes of {shape}, above the limit {MAX_BYTES:,}")
-        if size > _DEFLATE * len(data):
+        if size > DEFLATE_RATIO * len(data):
             raise InputError(f"{name} cannot hold the {shape} that its header says: damaged")
-        content = _read(source, size + 1)  # reading to the end also checks gzip's own checksum
+        content = read_at_most(source, size + 1)  # to the end, where gzip has its checksum
     except (OSError, EOFError, zlib.error) as error:  # BadGzipFile is an OSError
         raise InputError(f"{name} is damaged: {error}; get it again") from error
     if len(content) != size:
         more = "more than" if len(content) > size else f"{len(content):,} of"
         raise InputError(f"{name} has {more} the {size:,} bytes that its header {shape} says")
+    if len(shape) > _MOST_AXES:
+        raise InputError(f"{name} has {len(shape)} axes; NumPy has at most {_MOST_AXES}")
     array = np.frombuffer(content, dtype).reshape(shape)
     return array.astype(dtype.newbyteorder("="), copy=False)
 
 
-def _header(source: Any, name: str) -> tuple[np.dtype[Any], tuple[int, ...]]:
-    magic = _read(source, 4)
+def _header(source: Readable, name: str) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    magic = read_at_most(source, 4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _TYPES or not magic[3]:
         raise InputError(f"{name} is no IDX file: it begins with {magic.hex(' ') or 'nothing'}")
-    axes = _read(source, 4 * magic[3])
+    axes = read_at_most(source, 4 * magic[3])
     if len(axes) < 4 * magic[3]:
         raise InputError(f"{name} ends within its header")
     return np.dtype(_TYPES[magic[2]]), struct.unpack(f">{magic[3]}I", axes)
-
-
-def _read(source: Any, size: int) -> bytes:
-    """`size` bytes or all there are, in steps: no memory is taken for what does not come."""
-    parts = []
-    while size > 0 and (part := source.read(min(size, _CHUNK))):
-        parts.append(part)
-        size -= len(part)
-    return b"".join(parts)
 
 
 def idx_bytes(array: NDArray[Any]) -> bytes:
     """`array` as an IDX file."""
     if array.dtype not in _CODES:
         raise DtypeError(f"IDX has no {array.dtype}; it has {', '.join(map(str, _CODES))}")
-    if not 1 <= array.ndim <= 255 or any(n >= 1 << 32 for n in array.shape):
+    if array.ndim < 1 or any(n >= 1 << 32 for n in array.shape):
         raise ShapeError(f"IDX cannot hold the shape {array.shape}")
     code = _CODES[array.dtype]
     header = struct.pack(f">HBB{array.ndim}I", 0, code, array.ndim, *array.shape)

@@ -18,6 +18,8 @@ from tinygen.random import Generator
 
 Floats = NDArray[np.floating[Any]]
 
+_BELOW_ONE = np.float32(1 - 2.0**-24)
+
 # ---- 0 ... 255 to numbers and back ---------------------------------------------------------------
 
 
@@ -135,7 +137,8 @@ def crop(
             "less than the image"
         )
     h, w = (size, size) if isinstance(size, int) else size
-    x = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)), mode)  # type: ignore[call-overload]
+    margin = ((0, 0), (padding, padding), (padding, padding), (0, 0))
+    x = np.pad(x, margin, "reflect") if mode == "reflect" else np.pad(x, margin)
     room = x.shape[1] - h, x.shape[2] - w
     if min(h, w) < 1 or min(room) < 0:
         raise UsageError(f"a window of {(h, w)} does not fit into images of {x.shape[1:3]}")
@@ -177,7 +180,7 @@ def _drawn(
         raise ShapeError(f"noise of shape {noise.shape} for images of {shape}")
     if noise.size and not (noise.min() >= 0 and noise.max() < 1):
         raise OutOfRangeError("noise must be uniform in [0, 1)")
-    return noise.astype(np.float32)
+    return np.minimum(noise.astype(np.float32), _BELOW_ONE)  # float64 may round up to 1
 
 
 def _rng(rng: Generator | None, instead: str) -> Generator:
