@@ -64,7 +64,7 @@ RUNS: dict[str, dict[str, Run]] = {
         "non-saturating": RING,
         "least-squares": replace(RING, loss="least-squares"),
         "hinge": replace(RING, loss="hinge"),
-        "WGAN": replace(RING, loss="wasserstein", clip=0.1, d_steps=3, steps=1500, lr=5e-4),
+        "WGAN": replace(RING, loss="wasserstein", clip=0.3, d_steps=3, steps=1500),
         "WGAN-GP": replace(RING, loss="wasserstein", gradient_penalty=0.1, d_steps=3, steps=1500),
         "non-saturating + R1": replace(RING, r1=0.01, penalty_end=0.1),
         "R3GAN": replace(RING, loss="relativistic", r1=0.01, r2=0.01, penalty_end=0.1),

@@ -47,6 +47,9 @@ class ModelSettings(Settings):
     latent: int = setting(2, "numbers that a sample is made from", least=1)
     hidden: tuple[int, ...] = setting((128, 128, 128), "widths of the mlps' layers", least=1)
     base: int = setting(32, "channels of the dcgan next to the image", least=1)
+    conditioning: Literal["embedding", "batch_norm"] = setting(
+        "embedding", "how the generator sees a class: beside z, or batch_norm (dcgan)"
+    )
     spectral: bool = setting(False, "hold the discriminator's layers at spectral norm 1")
     conditional: bool = setting(True, "tell both networks each image's class, where it has one")
     ema: float = setting(0.99, "decay of the average of the generator", least=0.0, below=1.0)
@@ -109,11 +112,13 @@ PRESETS = {
     ),
     "mnist": GANRecipeConfig(
         data=ExampleSettings(source="mnist"),
-        model=ModelSettings(architecture="dcgan", latent=64, base=32, spectral=True, ema=0.999),
-        objective=ObjectiveSettings(loss="hinge", r1=0.0, r2=0.0),
-        optimizer=OptimizerSettings(lr=2e-4, d_lr=4e-4, betas=(0.0, 0.9)),
+        model=ModelSettings(
+            architecture="dcgan", latent=64, base=32, conditioning="batch_norm", ema=0.99
+        ),
+        objective=ObjectiveSettings(loss="non-saturating", r1=0.2, r2=0.0, penalty_end=1.0),
+        optimizer=OptimizerSettings(lr=5e-4, d_lr=5e-4),
         training=TrainingSettings(
-            steps=4000, batch=64, eval_every=500, save_every=1000, log_every=20
+            steps=3000, batch=64, eval_every=500, save_every=1000, log_every=20
         ),
     ),
 }
@@ -140,6 +145,7 @@ class Painter:
             hidden=settings.hidden,
             base=settings.base,
             classes=classes,
+            conditioning=settings.conditioning if classes else "embedding",
             discriminator_norm="spectral" if settings.spectral else "none",
         )
         self.generator = Generator(self.config, rng=rng)
