@@ -27,7 +27,7 @@ def adamw_update(
 ) -> None:
     """Update param, m and v in place; all are vectors of one length, `scratch` at least as long.
 
-            m <- beta1 m + g
+        m <- beta1 m + g
         v <- beta2 v + g^2
         param <- (1 - lr weight_decay) param - lr c1 m / (sqrt(c2 v) + eps)
 
