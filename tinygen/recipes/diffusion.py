@@ -105,9 +105,9 @@ PRESETS = {
     "mnist": DiffusionRecipeConfig(
         data=ExampleSettings(source="mnist"),
         model=ModelSettings(network="unet", width=64, depth=1, multipliers=(1, 2), ema=0.998),
-        optimizer=OptimizerSettings(lr=1e-3, betas=(0.9, 0.99), weight_decay=0.01, min_factor=0.02),
+        optimizer=OptimizerSettings(lr=2e-3, betas=(0.9, 0.99), weight_decay=0.01, min_factor=0.02),
         training=TrainingSettings(
-            steps=6000, batch=64, eval_every=1000, save_every=1000, log_every=20
+            steps=4400, batch=32, eval_every=1100, save_every=1100, log_every=20
         ),
     ),
 }
