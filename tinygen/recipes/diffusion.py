@@ -112,7 +112,7 @@ PRESETS = {
     ),
 }
 
-_LEVELS = {"flow": (1e-2, 200.0), "edm": (2e-3, 80.0), "ddpm": (1e-2, 150.0)}
+_LEVELS = {"flow": (1e-2, 80.0), "edm": (2e-3, 80.0), "ddpm": (1e-2, 150.0)}
 """The least and the greatest noise level that a sampler visits before 0."""
 
 # ---- model ---------------------------------------------------------------------------------------
@@ -135,14 +135,14 @@ class Painter:
         self.model = methods[settings.method](network)
 
     def paint(self, n: int, rng: Generator, options: Sampling) -> Iterator[Array]:
-        """The sampler's estimates of the data at each step, and the samples in the end."""
+        """The samples on their way out of the noise, at each step brought to unit size."""
         if options.sampler == "ddim" and self.settings.method != "ddpm":
             raise UsageError('sampler "ddim" is for method "ddpm"; take heun, euler or dpmpp_2m')
         y = class_ids(self.classes, n, options.label)
         x = starting_noise(n, self.shape, rng)
         with self.model.inference():
             for step in self._steps(x, y, rng.spawn("steps"), options):
-                shown = step.x if step.sigma == 0 else step.x0
+                shown = step.x * np.float32(1 / math.hypot(1.0, step.sigma))
                 yield in_unit_range(shown) if len(self.shape) == 3 else self.scale * shown
 
     def _steps(self, x: Array, y: Array | None, rng: Generator, options: Sampling) -> Iterator[Any]:

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-WIDTH, HEIGHT = 560, 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 92, 14, 38  # room for tick labels, series names and axis names
+WIDTH, HEIGHT = 590, 300
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 122, 14, 38  # room for tick labels, series names and axis names
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,8 @@ def vae_chapter(run: Run, recipe: Any) -> Chapter:
     again = painter.picture(recipe.model.reconstruct(seen))
     options = family("vae").sampling
     samples = last(painter.paint(48, Generator(1), options))
-    walk = list(painter.paint(2, Generator(2), options.updated({"what": "walk"}, where="demo")))
+    path = options.updated({"what": "walk"}, where="demo")
+    walk = np.stack(list(painter.paint(5, Generator(2), path)), axis=1)[:4]  # (4, steps, 8, 8, 1)
     pairs = np.concatenate([painter.picture(seen), again])
     parts = [
         page.paragraph(
@@ -126,9 +127,9 @@ def vae_chapter(run: Run, recipe: Any) -> Chapter:
             ]
         ),
         images(
-            np.concatenate([step[:1] for step in walk]),
-            "A walk from one digit to another through the latent space.",
-            columns=len(walk),
+            walk.reshape(-1, *walk.shape[2:]),
+            "Walks through the latent space, each row from one digit to the next row's first.",
+            columns=walk.shape[1],
         ),
     ]
     return Chapter("VAE: digits from twelve numbers", [gate], parts)
@@ -218,7 +219,7 @@ def diffusion_chapter(run: Run, recipe: Any) -> Chapter:
                 images(steps[-1], "The ten classes, six times, at guidance 2.", columns=10),
                 images(
                     strip,
-                    "What the network believes on the way: five digits from noise.",
+                    "On the way from noise to five digits.",
                     columns=len(shown),
                 ),
             ]
