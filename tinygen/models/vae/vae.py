@@ -31,6 +31,7 @@ from tinygen.models.vae.likelihoods import (
     Gaussian,
     Likelihood,
 )
+from tinygen.nn.sizes import require_sizes
 from tinygen.random import Generator
 from tinygen.recompute import checkpoint
 from tinygen.tensor import Tensor
@@ -51,9 +52,9 @@ class VAEConfig:
     data_shape: tuple[int, ...]
     latent: int
     hidden: tuple[int, ...] = (512,)
+    likelihood: str = "bernoulli"
     channels: tuple[int, ...] = ()
     activation: str = "relu"
-    likelihood: str = "bernoulli"
     levels: int = 256
     sigma: float | Literal["shared", "decoded"] = "shared"
     classes: int | None = None
@@ -61,10 +62,11 @@ class VAEConfig:
     def __post_init__(self) -> None:
         sizes = {"latent": self.latent, "classes": 1 if self.classes is None else self.classes}
         for name in ("data_shape", "hidden", "channels"):
-            sizes |= {f"{name}[{i}]": size for i, size in enumerate(getattr(self, name))}
-        for name, size in sizes.items():
-            if size < 1:
-                raise UsageError(f"{name} is {size}; it must be at least 1.")
+            values = getattr(self, name)
+            if not isinstance(values, tuple | list):
+                raise UsageError(f"{name} is {values!r}; it is a tuple of sizes, such as (512,).")
+            sizes |= {f"{name}[{i}]": size for i, size in enumerate(values)}
+        require_sizes("VAEConfig", **sizes)
         if not self.data_shape:
             raise UsageError("data_shape is (); give (D,) or (H, W, C).")
         if self.likelihood not in LIKELIHOODS:
