@@ -82,7 +82,7 @@ def test_iwae_and_its_gradients():
 
 def test_loss_and_gradients_of_a_convolutional_model():
     shape, P = (7, 6, 2), 3
-    config = VAEConfig(shape, 3, (5,), (3, 4), likelihood="categorical", levels=P)
+    config = VAEConfig(shape, 3, (5,), channels=(3, 4), likelihood="categorical", levels=P)
     model, w = pair(config)
     x = generator("x").integers(0, P, (4, *shape))
     noise = generator("noise").normal((4, 3), "float64")
