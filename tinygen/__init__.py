@@ -1,13 +1,13 @@
 """tinygen: generative AI that you can read, prove and measure.
 
-Loading it needs NumPy alone. `tinygen.testing`, `tinygen.models` and the other parts that a program
-may not need are loaded when they are first used.
+Loading it needs NumPy alone. `tg.nn`, `tg.optim`, `tg.models`, `tg.testing` and the other parts
+that a program may not need are loaded when they are first used.
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tinygen import autograd, errors, nn, ops, optim, random, trace
+from tinygen import autograd, errors, ops, random, trace
 from tinygen.autograd import backward, checkpoint, grad
 from tinygen.backend import tune_allocator
 from tinygen.function import Function, FusedFunction, enable_grad, freeze, no_grad
@@ -56,10 +56,19 @@ __all__ = [
     "zeros_like",
 ]
 
-_LOADED_WHEN_USED = ("data", "models", "recipes", "testing", "training")
+if TYPE_CHECKING:
+    from tinygen import nn, optim
+
+_LOADED_WHEN_USED = frozenset(
+    ["data", "evaluation", "models", "nn", "optim", "recipes", "study", "testing", "training"]
+)
 
 
 def __getattr__(name: str) -> Any:
     if name in _LOADED_WHEN_USED:
         return importlib.import_module(f"tinygen.{name}")
     raise AttributeError(f"module 'tinygen' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(globals().keys() | _LOADED_WHEN_USED)
