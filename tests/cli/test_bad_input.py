@@ -128,6 +128,7 @@ def test_what_cannot_be_asked_exits_2(
         ("train gpt --data good.txt --model.block-size 5000", "good.txt: 1800 tokens are too few"),
         ("train gpt --data good.txt --data.held-out 1e-300", "too few to hold out 1e-300"),
         ("train gpt --data good.txt --data.held-out 0.0003", "good.txt: its held-out part has"),
+        ("train vae --data.eval-images 1", "images leave 1 held out to judge by"),
         (f"train gpt --data {'x' * 300}", "file name too long; check the path"),
         (f"train --resume {'x' * 300}", "file name too long; check the path"),
         ("train gpt --data lines.jsonl", "line 2: not JSON (Expecting value at column 1)"),

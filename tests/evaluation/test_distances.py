@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinygen.errors import ShapeError
+from tinygen.errors import ShapeError, UsageError
 from tinygen.evaluation import (
     bits_per_dimension,
     energy_distance,
@@ -84,6 +84,13 @@ def test_what_cannot_be_compared_is_refused(distance) -> None:
         distance(normal(5, 3), normal(5, 2))
     with pytest.raises(ShapeError):
         distance(normal(1, 3), normal(5, 3))
+
+
+def test_samples_that_are_no_numbers_are_refused() -> None:
+    broken = normal(5, 3)
+    broken[2, 1] = math.nan
+    with pytest.raises(UsageError, match="NaN"):
+        frechet_distance(normal(5, 3), broken)
 
 
 def test_a_gaussian_fit_has_the_mean_and_covariance() -> None:

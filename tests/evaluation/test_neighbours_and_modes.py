@@ -90,3 +90,7 @@ def test_what_cannot_be_counted_is_refused() -> None:
         coverage(normal(5, 2), normal(5, 2), k=5)
     with pytest.raises(ShapeError):
         distances(normal(5, 2), normal(5, 3))
+    with pytest.raises(UsageError, match="NaN"):
+        memorisation(normal(5, 2), normal(5, 2), np.full((5, 2), math.nan))
+    with pytest.raises(ShapeError, match="empty"):
+        memorisation(normal(5, 2), normal(0, 2), normal(5, 2))

@@ -89,6 +89,8 @@ def test_no_class_is_the_id_beyond_the_last(config):
     none = np.full(2, config.classes)
     assert np.array_equal(model(x, t).numpy(), model(x, t, none).numpy())
     assert abs(model(x, t, none).numpy() - model(x, t, none - 1).numpy()).max() > 1e-3
+    with pytest.raises(ShapeError, match=r"classes y have shape \(1,\)"):  # not one for all
+        model(x, t, np.array([0]))
     with pytest.raises(OutOfRangeError, match="4"):
         model(x, t, none + 1)
 

@@ -5,6 +5,7 @@ import random
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,19 @@ TOY = Path(__file__).parent / "toy.py"
 PROJECT = TOY.parents[2]
 TRAIN = ["train", "toy", "--out", "runs/r"]
 RESUME = ["train", "--resume", "runs/r"]
+
+
+@pytest.fixture(autouse=True)
+def signals_are_heard() -> Iterator[None]:
+    """A test run under nohup, or in the background, would have its processes ignore some."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {n: signal.getsignal(n) for n in numbers}
+    for number, handler in before.items():
+        if handler == signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def start(folder: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:

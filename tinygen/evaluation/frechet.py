@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygen.errors import ShapeError
+from tinygen.errors import ShapeError, UsageError
 
 Floats = NDArray[np.float64]
 
@@ -38,4 +38,6 @@ def gaussian(x: NDArray[Any]) -> tuple[Floats, Floats]:
     wide = np.asarray(x, np.float64)
     if wide.ndim != 2 or len(wide) < 2:
         raise ShapeError(f"features of shape {wide.shape}: (N, D) with two or more is needed.")
+    if not np.isfinite(wide).all():
+        raise UsageError("some features are NaN or infinite; the samples are no good.")
     return wide.mean(axis=0), np.atleast_2d(np.cov(wide, rowvar=False))

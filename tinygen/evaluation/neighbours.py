@@ -70,6 +70,8 @@ def memorisation(
     """Are samples copies? All are (N, ...), compared flattened. Held-out examples say how near a
     stranger comes to the training set by chance (Meehan et al. 2020, "A non-parametric test to
     detect data-copying in generative models", section 3)."""
+    if not (len(train) and len(held_out) and len(samples)):
+        raise ShapeError("memorisation: one of the three sets is empty; each needs examples.")
     stranger, sample = nearest(held_out, train), nearest(samples, train)
     limit = np.quantile(stranger, 0.01)
     return Memorisation(
@@ -99,5 +101,7 @@ def distances(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
     x, y = (np.asarray(v, np.float64).reshape(len(v), -1) for v in (a, b))
     if x.shape[1] != y.shape[1]:
         raise ShapeError(f"vectors of {x.shape[1]} and of {y.shape[1]} numbers: equally many.")
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise UsageError("some numbers are NaN or infinite; their distance is nothing.")
     squared = (x * x).sum(axis=1)[:, None] + (y * y).sum(axis=1) - 2 * x @ y.T
     return np.sqrt(np.maximum(squared, 0))

@@ -8,6 +8,7 @@ import numpy as np
 
 from tinygen import ops
 from tinygen.backend import Array, backend_of
+from tinygen.errors import ShapeError
 from tinygen.function import Value
 from tinygen.nn import init
 from tinygen.nn.module import Module
@@ -30,6 +31,16 @@ class ClassEmbedding(Module):
 
     def forward(self, ids: Value) -> Any:
         return ops.embedding(ids, self.weight)
+
+    def condition(self, y: Value, n: int) -> Any:
+        """The vectors (n, width) of the classes y (n,), or of "no class" where y is None."""
+        ids = self.none(n) if y is None else y
+        if getattr(ids, "shape", None) != (n,):
+            raise ShapeError(
+                f"the classes y have shape {getattr(ids, 'shape', None)}; give an array with one "
+                f"for each example: ({n},)."
+            )
+        return self(ids)
 
     def none(self, n: int) -> Array:
         """n times "no class"."""

@@ -48,7 +48,13 @@ def image_split(settings: ImageSettings) -> tuple[ImageSet, ImageSet]:
     """The training images, and the held-out ones that an evaluation takes."""
     data = read_images(settings.source, size=settings.size or None)
     train, held_out = data.split(settings.held_out)
-    return train, held_out.subset(np.arange(min(len(held_out), settings.eval_images)))
+    kept = min(len(held_out), settings.eval_images)
+    if kept < 2:  # no spread, no covariance
+        raise InputError(
+            f"{settings.source}: its {len(data)} images leave {kept} held out to judge by, and two "
+            "are needed; give more images, or a larger --data.held-out or --data.eval-images"
+        )
+    return train, held_out.subset(np.arange(kept))
 
 
 class Examples(Protocol):

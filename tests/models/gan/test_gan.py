@@ -269,6 +269,12 @@ def test_refusals():
             "9x8 cannot be halved",
             lambda: Generator(GANConfig((9, 8, 1), architecture="dcgan"), rng=generator()),
         ),
+        (
+            UsageError,
+            "'DCGAN'; use one of mlp, dcgan",
+            lambda: GANConfig((8,), architecture="DCGAN"),
+        ),
+        (UsageError, "'spectal'", lambda: GANConfig((8,), discriminator_norm="spectal")),
     ]
     for error, words, call in refused:
         with pytest.raises(error, match=words):

@@ -318,6 +318,10 @@ def test_log_likelihood_is_iwae_whatever_the_batches(monkeypatch):
         noise = np.concat([rng.normal((k, len(x[part]), 2), "float64") for k in (4, 3)])
         pieces.append(model.iwae(x[part], 7, y[part], noise=noise).numpy())
     assert np.allclose(found, np.concat(pieces), rtol=1e-12)
+    with pytest.raises(UsageError, match="samples is 0"):
+        log_likelihood(model, x, y, samples=0, rng=generator())
+    with pytest.raises(ShapeError, match=r"labels y have shape \(1,\)"):  # not one for all
+        model.loss(x, y[:1], rng=generator())
     with pytest.raises(ShapeError, match="two examples"):
         log_likelihood(model, x[:1], y[:1], rng=generator())
 

@@ -127,7 +127,7 @@ class DiT(nn.Module):
     def _condition(self, n: int, t: Value, y: Value) -> Any:
         condition = self.time(t)
         if self.label is not None:
-            return condition + self.label(self.label.none(n) if y is None else y)
+            return condition + self.label.condition(y, n)
         if y is not None:
             raise UsageError("this DiT knows no classes: leave y out, or set DiTConfig.classes.")
         return condition

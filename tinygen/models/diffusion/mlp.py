@@ -87,7 +87,7 @@ class MLPDenoiser(nn.Module):
     def _condition(self, t: Value, y: Value) -> Any:
         condition = self.time(t)
         if self.label is not None:
-            condition = condition + self.label(self.label.none(len(t)) if y is None else y)
+            condition = condition + self.label.condition(y, len(t))
         elif y is not None:
             raise UsageError("this network knows no classes: leave y out, or set classes=...")
         return ops.silu(condition)

@@ -192,7 +192,7 @@ class UNet(nn.Module):
     def _condition(self, n: int, t: Value, y: Value) -> Any:
         condition = self.time(t)
         if self.label is not None:
-            condition = condition + self.label(self.label.none(n) if y is None else y)
+            condition = condition + self.label.condition(y, n)
         elif y is not None:
             raise UsageError("this U-Net knows no classes: leave y out, or set UNetConfig.classes.")
         return ops.silu(condition)

@@ -18,14 +18,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from tinygen import nn, ops
 from tinygen.errors import DtypeError, ShapeError, UsageError
 from tinygen.function import Value
 from tinygen.random import Generator as Random
 
+Architecture = Literal["mlp", "dcgan"]
+Conditioning = Literal["embedding", "batch_norm"]
+GeneratorNorm = Literal["batch", "none"]
 Norm = Literal["batch", "spectral", "none"]
+
+CHOICES = {
+    "architecture": get_args(Architecture),
+    "conditioning": get_args(Conditioning),
+    "generator_norm": get_args(GeneratorNorm),
+    "discriminator_norm": get_args(Norm),
+}
 
 
 @dataclass(frozen=True)
@@ -35,17 +45,17 @@ class GANConfig:
     data_shape: tuple[int, ...]
     """(D,) for points, or (H, W, C) for images."""
     latent: int = 64
-    architecture: Literal["mlp", "dcgan"] = "mlp"
+    architecture: Architecture = "mlp"
     hidden: tuple[int, ...] = (128, 128, 128)
     """Widths of the hidden layers of the multilayer perceptrons."""
     base: int = 64
     """DCGAN: channels next to the image; each halving of its sides doubles them."""
     classes: int | None = None
     """How many classes y has; None for unconditional networks."""
-    conditioning: Literal["embedding", "batch_norm"] = "embedding"
+    conditioning: Conditioning = "embedding"
     """How G sees y: a vector beside z, or DCGAN's batch normalisation with weights of its own for
     each class (Dumoulin et al. 2017). D always has the projection."""
-    generator_norm: Literal["batch", "none"] = "batch"
+    generator_norm: GeneratorNorm = "batch"
     """DCGAN's generator normalises its channels, or not; a perceptron never does."""
     discriminator_norm: Norm = "none"
     """"batch" (DCGAN's), "spectral" (Miyato et al. 2018) or "none"."""
@@ -53,6 +63,12 @@ class GANConfig:
     """Of the discriminator's leaky ReLU below 0."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "data_shape", tuple(self.data_shape))
+        for name, known in CHOICES.items():
+            if getattr(self, name) not in known:
+                raise UsageError(
+                    f"GANConfig: {name} is {getattr(self, name)!r}; use one of {', '.join(known)}."
+                )
         if len(self.data_shape) not in (1, 3) or min(self.data_shape) < 1:
             raise UsageError(
                 f"GANConfig: data_shape is {self.data_shape}; it is (D,) for points or (H, W, C) "

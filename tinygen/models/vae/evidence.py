@@ -16,6 +16,7 @@ from tinygen.backend import Array, backend_of
 from tinygen.errors import ShapeError
 from tinygen.function import Value
 from tinygen.models.vae.vae import VAE
+from tinygen.nn.sizes import require_sizes
 from tinygen.random import Generator
 
 ROWS = 4096
@@ -55,6 +56,7 @@ def log_likelihood(
     `batch` examples at a time, and as many of their samples as make `ROWS` latents. The sums over
     the samples are in float64.
     """
+    require_sizes("log_likelihood", samples=samples, batch=batch)
     if len(x) < 2:
         raise ShapeError(f"a standard error needs two examples or more, and these are {len(x)}.")
     chunk = max(1, ROWS // batch)

@@ -65,6 +65,7 @@ class VAEConfig:
             values = getattr(self, name)
             if not isinstance(values, tuple | list):
                 raise UsageError(f"{name} is {values!r}; it is a tuple of sizes, such as (512,).")
+            object.__setattr__(self, name, tuple(values))
             sizes |= {f"{name}[{i}]": size for i, size in enumerate(values)}
         require_sizes("VAEConfig", **sizes)
         if not self.data_shape:
@@ -221,19 +222,19 @@ class VAE(nn.Module):
 
     def encode(self, x: Value, y: Value = None) -> tuple[Any, Any]:
         """mu and logvar (N, latent) of q(z | x)."""
-        mu, logvar = ops.split(self._posterior(x, self._label(y))[1], 2, axis=-1)
+        mu, logvar = ops.split(self._posterior(x, self._label(y, len(x)))[1], 2, axis=-1)
         return mu, logvar
 
     def decode(self, z: Value, y: Value = None) -> Any:
         """z (..., N, latent) -> the parameters of p(x | z) (..., N, D P)."""
-        return self.decoder(z, self._label(y))
+        return self.decoder(z, self._label(y, z.shape[-2]))
 
     def forward(
         self, x: Value, y: Value = None, *, rng: Generator | None = None, noise: Value = None
     ) -> tuple[Any, Any]:
         """The two terms of -ELBO: recon (N,), which is -log p(x | z) for one z ~ q(z | x), and kl
         (N, latent), the divergence of q(z | x) from the prior in each latent dimension."""
-        label = self._label(y)
+        label = self._label(y, len(x))
         data, stats = self._posterior(x, label)
         noise = self._noise((len(x), self.config.latent), rng, noise)
         z, kl = ops.gaussian_latent(stats, noise)  # z = mu + e^(logvar/2) noise
@@ -289,7 +290,7 @@ class VAE(nn.Module):
         chunk = samples if chunk is None else chunk
         if samples < 1 or chunk < 1:
             raise UsageError(f"iwae: samples is {samples} and chunk {chunk}; both are at least 1.")
-        label = self._label(y)
+        label = self._label(y, len(x))
         data, stats = self._posterior(x, label)
         mu, logvar = ops.split(stats, 2, axis=-1)
 
@@ -367,15 +368,22 @@ class VAE(nn.Module):
             raise ShapeError(f"noise has shape {noise.shape}, and {shape} is drawn here.")
         return noise
 
-    def _label(self, y: Value) -> Any:
-        """Labels (N,) -> (N, classes), ones and zeros."""
+    def _label(self, y: Value, n: int) -> Any:
+        """Labels (n,) -> (n, classes), ones and zeros."""
         classes = self.config.classes
         if (y is None) != (classes is None):
             raise UsageError(
                 "a conditional VAE needs the labels y of its examples, and another takes none; "
                 f"this one has classes={classes}."
             )
-        return None if classes is None else ops.one_hot(y, classes, dtype=self.dtype)
+        if classes is None:
+            return None
+        if getattr(y, "shape", None) != (n,):
+            raise ShapeError(
+                f"the labels y have shape {getattr(y, 'shape', None)}; give an array with one for "
+                f"each example: ({n},)."
+            )
+        return ops.one_hot(y, classes, dtype=self.dtype)
 
     def _shaped(self, x: Value) -> Array:
         """(..., D) -> (..., *data_shape), as an array."""

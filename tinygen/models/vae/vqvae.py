@@ -162,6 +162,7 @@ class VQVAEConfig:
     residual: int = 2
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "data_shape", tuple(self.data_shape))
         factor = 2 ** len(self.channels)
         if not self.channels or len(self.data_shape) != 3 or min(self.data_shape) < 1:
             raise UsageError(
