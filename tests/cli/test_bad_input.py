@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tinygen.cli.main import main
@@ -128,7 +129,6 @@ def test_what_cannot_be_asked_exits_2(
         ("train gpt --data good.txt --model.block-size 5000", "good.txt: 1800 tokens are too few"),
         ("train gpt --data good.txt --data.held-out 1e-300", "too few to hold out 1e-300"),
         ("train gpt --data good.txt --data.held-out 0.0003", "good.txt: its held-out part has"),
-        ("train vae --data.eval-images 1", "images leave 1 held out to judge by"),
         (f"train gpt --data {'x' * 300}", "file name too long; check the path"),
         (f"train --resume {'x' * 300}", "file name too long; check the path"),
         ("train gpt --data lines.jsonl", "line 2: not JSON (Expecting value at column 1)"),
@@ -246,3 +246,11 @@ def test_too_large_a_model_exits_4(
 def test_debug_adds_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--debug"]) == 2
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_too_few_images_to_judge_by_exit_3(fails: Callable[..., str], tmp_path: Path) -> None:
+    np.savez(tmp_path / "few.npz", images=np.zeros((8, 8, 8, 1), np.uint8))
+    for family in ("vae", "gan", "diffusion"):
+        words = fails(3, "train", family, "--data", str(tmp_path / "few.npz"), "--out", "few")
+        assert "its 8 images leave 1 held out to judge by" in words
+        assert not (tmp_path / "few").exists()
