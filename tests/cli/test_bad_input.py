@@ -249,7 +249,8 @@ def test_debug_adds_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_too_few_images_to_judge_by_exit_3(fails: Callable[..., str], tmp_path: Path) -> None:
-    np.savez(tmp_path / "few.npz", images=np.zeros((8, 8, 8, 1), np.uint8))
+    images = np.broadcast_to(np.arange(8, dtype=np.uint8)[:, None, None, None], (8, 8, 8, 1))
+    np.savez(tmp_path / "few.npz", images=images)
     for family in ("vae", "gan", "diffusion"):
         words = fails(3, "train", family, "--data", str(tmp_path / "few.npz"), "--out", "few")
         assert "its 8 images leave 1 held out to judge by" in words
