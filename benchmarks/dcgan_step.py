@@ -17,7 +17,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-from interleaved import compare  # noqa: E402  # a script beside this one
+from interleaved import compare, print_steps  # noqa: E402  # a script beside this one
 
 CANDIDATES = str(HERE / "dcgan_step_candidates.py")
 BUILDERS = {
@@ -37,19 +37,8 @@ def main() -> None:
 
     candidates = {name: f"{CANDIDATES}:{builder}" for name, builder in BUILDERS.items()}
     times = compare(candidates, options.rounds, options.seconds)
-    ours = times["tinygen"]["first_losses"]
-    print("candidate           median ms (quartiles)      ratio  losses of the first steps")
-    for name, t in times.items():
-        losses = t["first_losses"]
-        off = max(abs(a - b) for a, b in zip(ours, losses, strict=True))
-        # Adam begins with lr sign(g), and rounding decides the sign of the smallest gradients.
-        if not off < 5e-3:
-            raise SystemExit(f"{name} computes something else: losses {losses}, ours {ours}")
-        print(
-            f"{name:18}  {t['median_ms']:7.1f} ({t['low_ms']:.1f} - {t['high_ms']:.1f})".ljust(48),
-            f"{t['median_ms'] / times['PyTorch']['median_ms']:5.2f} ",
-            " ".join(f"{loss:.5f}" for loss in losses),
-        )
+    # Adam begins with lr sign(g), and rounding decides the sign of the smallest gradients.
+    print_steps(times, "PyTorch", tolerance=5e-3)
     if options.json:
         options.json.write_text(json.dumps(times, indent=2) + "\n")
 

@@ -15,6 +15,7 @@ gradients away; `torch_step` does so as well. `torch_frozen_step` switches them 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -103,9 +104,9 @@ def tinygen_step() -> Callable[[], float]:
     return step
 
 
-def _copy(parameter: object, value: np.ndarray) -> None:
-    assert parameter.data.shape == value.shape  # type: ignore[attr-defined]
-    parameter.data[...] = value  # type: ignore[attr-defined]
+def _copy(parameter: Any, value: np.ndarray) -> None:
+    assert parameter.data.shape == value.shape
+    parameter.data[...] = value
 
 
 def torch_step(frozen: bool = False, channels_last: bool = False) -> Callable[[], float]:

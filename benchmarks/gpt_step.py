@@ -22,7 +22,7 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-from interleaved import ONE_THREAD, compare  # noqa: E402  # a script beside this one
+from interleaved import ONE_THREAD, compare, print_steps  # noqa: E402  # a script beside this one
 
 CANDIDATES = str(HERE / "gpt_step_candidates.py")
 
@@ -140,18 +140,8 @@ def main() -> None:
         "PyTorch": in_fresh_process("gpt_step.torch_peak()"),
         "HIPS autograd": in_fresh_process("gpt_step.numpy_peak('hips_step')"),
     }
-    ours = times["tinygen"]["first_losses"]
-    print("candidate       median ms (quartiles)      ratio   peak MB  losses of the first steps")
-    for name, t in times.items():
-        losses = t["first_losses"]
-        off = max(abs(a - b) for a, b in zip(ours, losses, strict=True))
-        if not off < 1e-4:
-            raise SystemExit(f"{name} computes something else: losses {losses}, ours {ours}")
-        print(
-            f"{name:14}  {t['median_ms']:7.2f} ({t['low_ms']:.2f} - {t['high_ms']:.2f})".ljust(44),
-            f"{t['median_ms'] / times['PyTorch']['median_ms']:5.2f}  {peaks[name] / 1e6:8.2f}",
-            " ".join(f"{loss:.5f}" for loss in losses),
-        )
+    columns = {"peak MB": {name: f"{peak / 1e6:.2f}" for name, peak in peaks.items()}}
+    print_steps(times, "PyTorch", tolerance=1e-4, columns=columns)
     record["milliseconds"], record["peak_bytes"] = times, peaks
     if options.json:
         options.json.write_text(json.dumps(record, indent=2) + "\n")

@@ -73,6 +73,31 @@ def _spread(values: list[float]) -> dict[str, float]:
     return {"median_ms": median, "low_ms": low, "high_ms": high, "blocks": len(values)}
 
 
+def print_steps(
+    times: dict[str, dict[str, Any]],
+    against: str,
+    tolerance: float,
+    columns: dict[str, dict[str, str]] | None = None,
+) -> None:
+    """The table of a training step: times, their ratios to `against`, `columns` (title to name to
+    text), and the first losses; SystemExit where those differ by `tolerance` from tinygen's."""
+    columns = columns or {}
+    head = "candidate           median ms (quartiles)           ratio"
+    print(head, *(f"{title:>8}" for title in columns), " losses of the first steps")
+    ours = times["tinygen"]["first_losses"]
+    for name, t in times.items():
+        losses = t["first_losses"]
+        if not max(abs(a - b) for a, b in zip(ours, losses, strict=True)) < tolerance:
+            raise SystemExit(f"{name} computes something else: losses {losses}, ours {ours}")
+        print(
+            f"{name:18}  {t['median_ms']:7.2f} ({t['low_ms']:.2f} - {t['high_ms']:.2f})".ljust(51),
+            f"{t['median_ms'] / times[against]['median_ms']:5.2f}",
+            *(f"{texts[name]:>8}" for texts in columns.values()),
+            "",
+            " ".join(f"{loss:.5f}" for loss in losses),
+        )
+
+
 def _load(target: str) -> Callable[[], Any]:
     path, _, builder = target.partition(":")
     spec = importlib.util.spec_from_file_location(Path(path).stem, path)

@@ -16,7 +16,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-from interleaved import compare  # noqa: E402  # a script beside this one
+from interleaved import compare, print_steps  # noqa: E402  # a script beside this one
 
 CANDIDATES = str(HERE / "unet_step_candidates.py")
 
@@ -31,18 +31,7 @@ def main() -> None:
     builders = {"tinygen": "tinygen_step", "PyTorch": "torch_step"}
     candidates = {name: f"{CANDIDATES}:{builder}" for name, builder in builders.items()}
     times = compare(candidates, options.rounds, options.seconds)
-    ours = times["tinygen"]["first_losses"]
-    print("candidate       median ms (quartiles)      ratio  losses of the first steps")
-    for name, t in times.items():
-        losses = t["first_losses"]
-        off = max(abs(a - b) for a, b in zip(ours, losses, strict=True))
-        if not off < 1e-4:
-            raise SystemExit(f"{name} computes something else: losses {losses}, ours {ours}")
-        print(
-            f"{name:14}  {t['median_ms']:7.1f} ({t['low_ms']:.1f} - {t['high_ms']:.1f})".ljust(44),
-            f"{t['median_ms'] / times['PyTorch']['median_ms']:5.2f} ",
-            " ".join(f"{loss:.5f}" for loss in losses),
-        )
+    print_steps(times, "PyTorch", tolerance=1e-4)
     if options.json:
         options.json.write_text(json.dumps(times, indent=2) + "\n")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +35,7 @@ def batches() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         yield np.sqrt(a) * images + np.sqrt(1 - a) * noise, t.astype(np.float32), noise
 
 
-def tinygen_model() -> object:
+def tinygen_model() -> Any:
     """The model, with a last convolution that is not zero, as after some steps."""
     import tinygen as tg
     from tinygen.models.diffusion import UNet, UNetConfig
@@ -65,7 +66,7 @@ def tinygen_step() -> Callable[[], float]:
     tg.tune_allocator()
     model = tinygen_model()
     optimizer = tg.optim.AdamW(
-        model.parameters(),  # type: ignore[attr-defined]
+        model.parameters(),
         lr=LR,
         betas=BETAS,
         eps=EPS,
@@ -75,7 +76,7 @@ def tinygen_step() -> Callable[[], float]:
 
     def step() -> float:
         noisy, t, noise = next(data)
-        loss = ops.mse_loss(model(noisy, t), noise)  # type: ignore[operator]
+        loss = ops.mse_loss(model(noisy, t), noise)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -129,7 +130,7 @@ def torch_step() -> Callable[[], float]:
             return self.output(F.silu(self.norm(h)))
 
     model = UNet(BASE)
-    ours = list(tinygen_model().named_parameters())  # type: ignore[attr-defined]
+    ours = list(tinygen_model().named_parameters())
     _copy(ours, dict(model.named_parameters()))
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=LR, betas=BETAS, eps=EPS, weight_decay=DECAY, fused=True
@@ -161,7 +162,7 @@ PARTS = {
 }
 
 
-def _copy(ours: list[tuple[str, object]], theirs: dict[str, object]) -> None:
+def _copy(ours: list[tuple[str, Any]], theirs: dict[str, Any]) -> None:
     """Our parameters into theirs, each once; kernels (O, kH, kW, C) become (O, C, kH, kW)."""
     import torch
 
@@ -169,18 +170,18 @@ def _copy(ours: list[tuple[str, object]], theirs: dict[str, object]) -> None:
     for name, parameter in ours:
         part = next((p for p in PARTS if name.startswith(f"{p}.")), None)
         target = name if part is None else PARTS[part] + name[len(part) :]
-        array = parameter.data  # type: ignore[attr-defined]
+        array = parameter.data
         if array.ndim == 4:
             array = array.transpose(0, 3, 1, 2)
         tensor = theirs[target]
         with torch.no_grad():
-            tensor.copy_(torch.from_numpy(array.copy()).view(tensor.shape))  # type: ignore[attr-defined]
+            tensor.copy_(torch.from_numpy(array.copy()).view(tensor.shape))
         left.remove(target)
     if left:
         raise SystemExit(f"parameters without a twin: {sorted(left)}")
 
 
-def _nchw(x: np.ndarray) -> object:
+def _nchw(x: np.ndarray) -> Any:
     import torch
 
     return torch.from_numpy(x.transpose(0, 3, 1, 2).copy())

@@ -16,7 +16,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-from interleaved import compare  # noqa: E402  # a script beside this one
+from interleaved import compare, print_steps  # noqa: E402  # a script beside this one
 
 CANDIDATES = str(HERE / "vae_step_candidates.py")
 BUILDERS = {
@@ -35,19 +35,8 @@ def main() -> None:
 
     candidates = {name: f"{CANDIDATES}:{builder}" for name, builder in BUILDERS.items()}
     times = compare(candidates, options.rounds, options.seconds)
-    ours = times["tinygen"]["first_losses"]
-    best = min(t["median_ms"] for name, t in times.items() if name != "tinygen")
-    print("candidate         median ms (quartiles)    ratio  losses of the first steps")
-    for name, t in times.items():
-        losses = t["first_losses"]
-        off = max(abs(a - b) for a, b in zip(ours, losses, strict=True))
-        if not off < 1e-4 * abs(ours[0]):
-            raise SystemExit(f"{name} computes something else: losses {losses}, ours {ours}")
-        print(
-            f"{name:16}  {t['median_ms']:6.2f} ({t['low_ms']:.2f} - {t['high_ms']:.2f})".ljust(42),
-            f"{t['median_ms'] / best:5.2f} ",
-            " ".join(f"{loss:.3f}" for loss in losses),
-        )
+    best = min((name for name in times if name != "tinygen"), key=lambda n: times[n]["median_ms"])
+    print_steps(times, best, tolerance=1e-4 * abs(times["tinygen"]["first_losses"][0]))
     if options.json:
         options.json.write_text(json.dumps(times, indent=2) + "\n")
 
