@@ -265,6 +265,20 @@ def test_a_numeric_derivative_keeps_within_its_own_bound(f: Any, derivative: Any
     assert found.bound[0] <= 1e-5 * abs(wanted) + 1e-8
 
 
+def test_an_output_that_is_zero_but_for_rounding_can_be_judged() -> None:
+    """As the gradient by the query is where softmax has one key: which sign the rounding takes, and
+    whether it is there at all, differs from processor to processor."""
+    x = np.array([0.7])
+
+    def f(p: tuple[Any, ...]) -> tuple[Any, ...]:
+        return ((p[0] + 1 / 3 - p[0] - 1 / 3) * 0.37, p[0] * p[0])
+
+    found = slopes(f, (x,), (x,), np.eye(2), np.full(2, 1e-16))
+    assert found.trusted.all()
+    assert abs(found.value[0]) <= found.bound[0] < 1e-9
+    assert abs(found.value[1] - 2 * 0.7 * 0.7) <= found.bound[1]
+
+
 def test_the_laws_report_what_they_found() -> None:
     from dataclasses import replace
 

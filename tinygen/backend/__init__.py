@@ -72,8 +72,9 @@ def raw(value: Any) -> Array:
 
 def plain_numbers(params: dict[str, Any]) -> dict[str, Any]:
     """`params` with Python's numbers for NumPy's scalars: np.int64 is no int."""
-    if any(isinstance(value, np.generic) for value in params.values()):
-        return {k: v.item() if isinstance(v, np.generic) else v for k, v in params.items()}
+    for value in params.values():
+        if isinstance(value, np.generic):
+            return {k: v.item() if isinstance(v, np.generic) else v for k, v in params.items()}
     return params
 
 

@@ -16,21 +16,22 @@ REDUCTIONS = ("mean", "sum", "none")
 
 def same_float_dtype(op: str, optional: Mapping[str, Value] | None = None, **values: Value) -> None:
     """Fused ops take arrays of one floating-point dtype; those in `optional` may be None."""
-    first: Any = None
-    given = {name: value for name, value in (optional or {}).items() if value is not None}
-    for name, value in (values | given).items():
+    if optional is not None:
+        values |= {name: value for name, value in optional.items() if value is not None}
+    first = common = None
+    for name, value in values.items():
         dtype = getattr(value, "dtype", None)
         if dtype is None or dtype.kind != "f":
             raise DtypeError(
                 f"{op}: {name} must be a floating-point array or Tensor, not "
                 f"{dtype or type(value).__name__}. Convert it with .astype('float32')."
             )
-        if first is None:
-            first = (name, dtype)
-        elif dtype != first[1]:
+        if common is None:
+            first, common = name, dtype
+        elif dtype != common:
             raise DtypeError(
-                f"{op}: {first[0]} is {first[1]} but {name} is {dtype}. Give them one dtype, for "
-                f"example {name}.astype({str(first[1])!r})."
+                f"{op}: {first} is {common} but {name} is {dtype}. Give them one dtype, for "
+                f"example {name}.astype({str(common)!r})."
             )
 
 

@@ -80,7 +80,10 @@ def slopes(
         if best.trusted.all():
             break
     assert best is not None
-    return best
+    # Outputs that are zero but for rounding (dq, where softmax has one key) have no scale of their
+    # own to be small against; the largest output of f says what they were made of.
+    largest = np.abs(centre).max(initial=0.0) * weights.sum(axis=0)
+    return best._replace(trusted=best.trusted | (best.bound <= 1e-9 * largest))
 
 
 def _extrapolated(
@@ -115,7 +118,8 @@ def _richardson(column: Array, factors: tuple[int, ...]) -> tuple[Array, Array]:
 
 
 def _merged(old: Slopes | None, new: Slopes) -> Slopes:
-    """Keep what was trusted already; take the rest from the finer rung."""
+    """Keep what was trusted already; of the rest, the rung that knows it best."""
     if old is None:
         return new
-    return Slopes(*(np.where(old.trusted, a, b) for a, b in zip(old, new, strict=True)))
+    keep = old.trusted | (~new.trusted & (old.bound <= new.bound))
+    return Slopes(*(np.where(keep, a, b) for a, b in zip(old, new, strict=True)))

@@ -45,6 +45,10 @@ class Likelihood(nn.Module):
         "mean" (...,), or "none" (..., D)."""
         raise NotImplementedError(f"{type(self).__name__} does not define log_prob")
 
+    def nll(self, x: Value, params: Value) -> Any:
+        """-log p(x | params) in nats, summed over the dimensions of an example (...,)."""
+        return -self.log_prob(x, params)
+
     def mean(self, params: Value) -> Any:
         """The expectation of x (..., D), as floats in the units of the data."""
         raise NotImplementedError(f"{type(self).__name__} does not define mean")
@@ -75,8 +79,11 @@ class Bernoulli(Likelihood):
 
     def log_prob(self, x: Value, params: Value, *, reduction: str = "sum") -> Any:
         if reduction == "sum":
-            return -ops.bernoulli_nll(params, x)
+            return -self.nll(x, params)
         return _reduced(x * params - ops.softplus(params), reduction)
+
+    def nll(self, x: Value, params: Value) -> Any:
+        return ops.bernoulli_nll(params, x)
 
     def mean(self, params: Value) -> Any:
         return ops.sigmoid(params)

@@ -238,7 +238,7 @@ class VAE(nn.Module):
         data, stats = self._posterior(x, label)
         noise = self._noise((len(x), self.config.latent), rng, noise)
         z, kl = ops.gaussian_latent(stats, noise)  # z = mu + e^(logvar/2) noise
-        return -self.likelihood.log_prob(data, self.decoder(z, label)), kl
+        return self.likelihood.nll(data, self.decoder(z, label)), kl
 
     def loss(
         self,
