@@ -1,4 +1,4 @@
-"""Hypothesis profiles, the device that a test runs on, and bytecode for the processes of tests."""
+"""Hypothesis profiles, the device that a test runs on, and the processes that tests run in."""
 
 from __future__ import annotations
 
@@ -23,15 +23,41 @@ settings.register_profile(
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
+MOST_PROCESSES = 8
+"""More would hold more copies of the libraries in memory than they save time."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """A bare `pytest` runs in a process for each core, where pytest-xdist is installed (the extra
+    `test` brings it) and nothing else is asked for: -n 0 is one process."""
+    if hasattr(config, "workerinput"):  # such a process starts none of its own
+        return
+    whole = config.args_source is not pytest.Config.ArgsSource.ARGS
+    unasked = config.getoption("numprocesses", 0) is None and not config.option.collectonly
+    if whole and unasked and not config.option.usepdb:
+        config.option.numprocesses = min(os.cpu_count() or 1, MOST_PROCESSES)
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the cores are taken
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Some two hundred processes are started, and compile tinygen once instead of each anew: an
     environment in which bytecode is not written makes them three times as slow."""
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    os.environ["PYTHONPYCACHEPREFIX"] = tempfile.mkdtemp(prefix="tinygen-bytecode-")
+    if not hasattr(config, "workerinput"):  # one for all workers, which inherit it
+        os.environ["PYTHONPYCACHEPREFIX"] = tempfile.mkdtemp(prefix="tinygen-bytecode-")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    shutil.rmtree(os.environ.pop("PYTHONPYCACHEPREFIX"), ignore_errors=True)
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(os.environ.pop("PYTHONPYCACHEPREFIX"), ignore_errors=True)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What tests found worth printing, from whichever process they ran in."""
+    for report in terminalreporter.stats.get("passed", []):
+        for name, text in report.user_properties:
+            terminalreporter.write_line(f"{name}: {text}")
 
 
 @pytest.fixture(params=["cpu"])
