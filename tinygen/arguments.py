@@ -5,8 +5,10 @@ An integer is what Python takes as an index: its own and NumPy's, but no bool an
 
 from __future__ import annotations
 
+import math
 import operator
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -39,6 +41,35 @@ def is_finite(value: Any) -> bool:
     """Whether `value` is a finite real number, which text, None and NaN are not."""
     real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
     return bool(real and -_LARGEST <= value <= _LARGEST)
+
+
+def number(
+    name: str,
+    value: Any,
+    *,
+    least: float = -math.inf,
+    above: float = -math.inf,
+    most: float = math.inf,
+    below: float = math.inf,
+) -> float:
+    """`value` as a Python float; UsageError if it is no finite number, or beyond these limits."""
+    if not (is_finite(value) and least <= value <= most and above < value < below):
+        limits = {"at least": least, "above": above, "at most": most, "below": below}
+        given = [f"{word} {limit}" for word, limit in limits.items() if math.isfinite(limit)]
+        required = " ".join(["a finite number", " and ".join(given)]).rstrip()
+        raise UsageError(f"{name} is {value!r}; it must be {required}.")
+    return float(value)
+
+
+def numbers(name: str, values: Iterable[Any]) -> list[float]:
+    """`values` as Python floats; UsageError if they are no sequence of real numbers."""
+    try:
+        array = np.asarray(list(values))
+    except (TypeError, ValueError):
+        array = np.asarray(None)
+    if array.ndim != 1 or array.dtype.kind not in "fiu":
+        raise UsageError(f"{name} is {values!r}; it must be a sequence of numbers.")
+    return [float(value) for value in array]
 
 
 def dtype_named(what: str, dtype: Any) -> np.dtype[Any]:

@@ -191,6 +191,9 @@ def test_the_benchmarks_architecture():
     [
         ({"channels": 0}, "channels is 0"),
         ({"multipliers": ()}, "multipliers"),
+        ({"multipliers": (1, 1.5)}, r"multipliers\[1\] is 1\.5"),
+        ({"blocks": "a"}, "blocks is 'a'"),
+        ({"classes": 0}, "classes is 0"),
         ({"base": 10}, "multiple of groups"),
         ({"size": 10}, "halved 2 times"),
         ({"attention": (16,)}, r"height 16, but .* \(8, 4, 2\)"),
@@ -225,6 +228,7 @@ def test_positions_of_a_grid():
     ("change", "message"),
     [
         ({"depth": 0}, "depth is 0"),
+        ({"width": 4.5}, r"width is 4\.5"),
         ({"patch": 3}, "patches of 3"),
         ({"n_head": 3}, "multiple of 4 and of n_head"),
         ({"positions": "none"}, "'none'"),

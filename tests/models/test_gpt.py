@@ -246,6 +246,7 @@ def test_ten_steps_of_training_follow_the_golden_curve():
         (lambda m: m(np.array([[-1, 0]])), OutOfRangeError, "-1"),
         (lambda m: m.loss(tokens(1, 2), np.array([[0, 11]])), OutOfRangeError, "11"),
         (lambda m: m.loss(tokens(1, 2), tokens(1, 3)), ShapeError, "target"),
+        (lambda m: m.loss(tokens(0, 2), tokens(0, 2)), ShapeError, r"shape \(0, 2\)"),
         (lambda m: m.generate(tokens(1, 0), max_new_tokens=1), ShapeError, "one token or more"),
         (lambda m: m.generate(tokens(5), max_new_tokens=1), ShapeError, r"\(B, T\)"),
         (lambda m: m.generate([[1]], max_new_tokens=1), DtypeError, "integers, not list"),

@@ -249,6 +249,8 @@ TOKENS = np.zeros((2, T), np.int64)
         (lambda: TRUE.loss(TOKENS + V, rng=generator()), OutOfRangeError, "0 ... 2"),
         (lambda: TRUE.loss(TOKENS - 1, rng=generator()), OutOfRangeError, "-1"),
         (lambda: TRUE.loss(TOKENS[0], rng=generator()), ShapeError, r"\(B, T\)"),
+        (lambda: TRUE.loss(TOKENS[:0], rng=generator()), ShapeError, "mean over none"),
+        (lambda: TRUE.sample(TOKENS, ["a"], rng=generator()), UsageError, "sequence of numbers"),
         (lambda: TRUE.loss(TOKENS * 1.0, rng=generator()), DtypeError, "float64"),
         (lambda: TRUE.loss([[1]], rng=generator()), DtypeError, "list"),
         (lambda: TRUE.loss(TOKENS, t=0.0, uniform=TOKENS * 0.5), UsageError, r"\(0, 1\]"),

@@ -114,7 +114,8 @@ def test_every_example_has_its_own_time_and_class():
             "3",
         ),
         (lambda: MLPConfig((2,), width=7), UsageError, "width is 7"),
-        (lambda: MLPConfig((2, 0)), UsageError, "data_shape is 0"),
+        (lambda: MLPConfig((2, 0)), UsageError, r"data_shape\[1\] is 0"),
+        (lambda: MLPConfig(2), UsageError, "a tuple of sizes"),
         (lambda: MLPConfig((2,), classes=0), UsageError, "classes is 0"),
     ],
 )

@@ -406,6 +406,9 @@ def test_models_serve_every_sampler(make, dtype):
     assert np.array_equal(model(x, 0.5).numpy(), model.denoise(x, 0.5).numpy())
 
 
+EMPTY = ShapeError, r"shape \(0, 2\)"
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
@@ -420,7 +423,15 @@ def test_models_serve_every_sampler(make, dtype):
             UsageError,
             "predict Prediction.V",
         ),
-        (lambda x: DDPM(Network(), SCHEDULE, min_snr=0), UsageError, "min_snr is 0"),
+        (lambda x: DDPM(Network(), SCHEDULE, min_snr=0), UsageError, r"min_snr .* is 0"),
+        (lambda x: DDPM(Network(), SCHEDULE, min_snr="a"), UsageError, "'a'"),
+        (lambda x: DDPM(Network(), SCHEDULE).loss(x[:0], t=TIMES[:0], noise=x[:0]), *EMPTY),
+        (lambda x: EDM(Network()).loss(x[:0], sigma=1.0, noise=x[:0]), *EMPTY),
+        (lambda x: Flow(Network()).loss(x[:0], t=0.5, noise=x[:0]), *EMPTY),
+        (lambda x: EDM(Network(), log_mean=math.nan), UsageError, "log_mean is nan"),
+        (lambda x: EDM(Network(), log_std="a"), UsageError, "log_std is 'a'"),
+        (lambda x: EDM(Network()).denoise(x, "a"), UsageError, "'a'"),
+        (lambda x: Flow(Network()).denoise(x, None), UsageError, "None"),
         (lambda x: EDM(Network(), sigma_data=0), UsageError, "sigma_data is 0"),
         (lambda x: EDM(Network()).loss(x), UsageError, "rng"),
         (lambda x: EDM(Network()).denoise(x, 0.0), UsageError, "sigma > 0"),
@@ -433,7 +444,8 @@ def test_models_serve_every_sampler(make, dtype):
         (lambda x: Flow(Network()).loss(x), UsageError, "rng"),
         (lambda x: Flow(Network(), logit_normal=(0, 0)), UsageError, "logit_normal"),
         (lambda x: flow_times(0), UsageError, "n is 0"),
-        (lambda x: flow_times(3, shift=-1), UsageError, "shift -1"),
+        (lambda x: flow_times(3, shift=-1), UsageError, "shift is -1"),
+        (lambda x: flow_times(1.5), UsageError, "n is 1.5"),
         (lambda x: optimal_assignment(x), ShapeError, r"\(6, 2\)"),
         (lambda x: optimal_assignment(np.full((2, 2), np.nan)), ShapeError, "finite"),
     ],

@@ -1,12 +1,14 @@
 """The players' steps: who is touched by which, what they minimise, and that they learn."""
 
+import math
+
 import numpy as np
 import pytest
 
 import tinygen as tg
 from tinygen import optim
 from tinygen.data import synthetic
-from tinygen.errors import UsageError
+from tinygen.errors import ShapeError, UsageError
 from tinygen.models.gan import (
     LOSSES,
     DiffAugment,
@@ -247,6 +249,14 @@ def test_refusals():
         players.step(real, z)
     with pytest.raises(UsageError, match="6 real examples and 5 latent"):
         players.step(real, z[:5], rng=generator())
+    with pytest.raises(ShapeError, match=r"shape \(0, 2\)"):
+        players.step(real[:0], z[:0], rng=generator())
+    with pytest.raises(UsageError, match="r1 is -1"):
+        Objective(r1=-1)
+    with pytest.raises(UsageError, match="gradient_penalty is nan"):
+        Objective(gradient_penalty=math.nan)
+    with pytest.raises(UsageError, match="clip is 0"):
+        Objective(clip=0)
     paired = duel("points", Objective(Relativistic()))
     with pytest.raises(UsageError, match="give `real`"):
         paired.generator_step(paired.generator(z))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tinygen as tg
-from tinygen.errors import ShapeError, UsageError
+from tinygen.errors import DtypeError, ShapeError, UsageError
 from tinygen.models.vae import interpolate, latent_walk
 
 
@@ -50,5 +50,11 @@ def test_bad_input_is_explained():
         interpolate(a, np.zeros(2), 4)
     with pytest.raises(UsageError, match="steps is 1"):
         interpolate(a, a, 1)
+    with pytest.raises(UsageError, match=r"steps is 2\.5"):
+        interpolate(a, a, 2.5)
+    with pytest.raises(DtypeError, match="between which there are only integers"):
+        interpolate(a.astype(int), a.astype(int), 3)
+    with pytest.raises(UsageError, match=r"axis is 1\.5"):
+        latent_walk(a, 1.5, a)
     with pytest.raises(ShapeError, match="no axis 3"):
         latent_walk(a, 3, a)

@@ -184,6 +184,11 @@ def test_samples_from_a_generator():
         (lambda: Categorical(1), UsageError, "levels is 1"),
         (lambda: Gaussian(0.0), UsageError, r"sigma is 0\.0"),
         (lambda: Gaussian("free"), UsageError, "'free'"),
+        (lambda: Gaussian(math.inf), UsageError, "sigma is inf; it must be a finite number"),
+        (lambda: Gaussian(math.nan), UsageError, "sigma is nan"),
+        (lambda: Gaussian(None), UsageError, "sigma is None"),
+        (lambda: Categorical(2.5), UsageError, "levels is 2.5"),
+        (lambda: DiscretisedLogistic("a"), UsageError, "levels is 'a'"),
     ],
 )
 def test_bad_input_is_explained(call, error, message):

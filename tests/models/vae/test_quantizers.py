@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinygen as tg
-from tinygen.errors import OutOfRangeError, ShapeError, UsageError
+from tinygen.errors import DivergedError, DtypeError, OutOfRangeError, ShapeError, UsageError
 from tinygen.models.vae import FSQ, VQVAE, Bernoulli, VectorQuantizer, VQVAEConfig, usage
 
 
@@ -184,18 +184,46 @@ def test_a_vq_vae_learns_and_every_parameter_takes_part(quantizer):
     assert model.loss(x).item() == pytest.approx(total / 32, rel=1e-5)
 
 
+def vqvae():
+    return VQVAE(VQVAEConfig((8, 4, 1), (4,)), FSQ((3, 3)), Bernoulli(), rng=generator())
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
         (lambda: quantizer64()(np.zeros((2, 4))), ShapeError, r"\(2, 4\)"),
         (lambda: quantizer64().lookup(np.array([5])), OutOfRangeError, "5 codes"),
-        (lambda: quantizer64(decay=1.0), UsageError, r"decay 1\.0"),
+        (lambda: quantizer64()(np.array([[0.0, np.nan, 0.0]])), DivergedError, "NaN or infinity"),
+        (lambda: quantizer64().lookup(np.array([1.5])), DtypeError, "integers, not float64"),
+        (lambda: quantizer64().lookup(np.array([True])), DtypeError, "integers, not bool"),
+        (lambda: quantizer64(decay=1.0), UsageError, r"decay is 1\.0"),
+        (lambda: quantizer64(decay="a"), UsageError, "decay is 'a'"),
+        (lambda: quantizer64(commitment=-1), UsageError, "commitment is -1"),
+        (lambda: quantizer64(commitment=np.nan), UsageError, "commitment is nan"),
+        (lambda: quantizer64(reset_below=np.nan), UsageError, "reset_below is nan"),
+        (lambda: quantizer64(codes=2.5), UsageError, r"codes is 2\.5"),
+        (lambda: usage(np.array([1.5]), 4), DtypeError, "integers"),
+        (lambda: usage(np.array([4]), 4), OutOfRangeError, "4 codes"),
+        (lambda: usage(np.array([0]), 0), UsageError, "codes is 0"),
         (lambda: FSQ((3, 3))(np.zeros((2, 3))), ShapeError, "2 components"),
+        (lambda: FSQ((3, 3))(np.array([[np.nan, 0.0]])), DivergedError, "NaN or infinity"),
+        (lambda: FSQ((3, 3)).index(np.array([[np.nan, 0.0]])), DivergedError, "NaN or infinity"),
+        (lambda: FSQ((3, 3)).index(np.array([[9.0, 0.0]])), OutOfRangeError, r"\[-1, 1\]"),
+        (lambda: FSQ((3, 3)).lookup(np.array([1.5])), DtypeError, "integers, not float64"),
         (lambda: FSQ((3, 3)).lookup(np.array([9])), OutOfRangeError, "9 codes"),
-        (lambda: FSQ((3, 1)), UsageError, r"\(3, 1\)"),
+        (lambda: FSQ((3, 1)), UsageError, r"levels\[1\] is 1"),
+        (lambda: FSQ((3.5, 3)), UsageError, r"levels\[0\] is 3\.5"),
+        (lambda: FSQ(3), UsageError, "levels are 3"),
         (lambda: FSQ(()), UsageError, r"\(\)"),
         (lambda: VQVAEConfig((8, 6, 1), (4, 4)), UsageError, "no multiples of 4"),
         (lambda: VQVAEConfig((8, 8, 1), ()), UsageError, "channels"),
+        (lambda: VQVAEConfig((8, 8, 1), (4.5,)), UsageError, r"channels\[0\] is 4\.5"),
+        (lambda: VQVAEConfig((8, 8, 1), 4), UsageError, "channels is 4"),
+        (lambda: VQVAEConfig((8, 8, 1), residual=-1), UsageError, "residual is -1"),
+        (lambda: vqvae().loss(np.zeros((0, 8, 4, 1), "float32")), ShapeError, "none"),
+        (lambda: vqvae().encode(np.full((1, 8, 4, 1), np.nan)), OutOfRangeError, "nan"),
+        (lambda: vqvae().decode(np.zeros((1, 2, 2), int)), ShapeError, r"\(N, 4, 2\)"),
+        (lambda: vqvae().decode(np.zeros((1, 4, 2))), DtypeError, "integers"),
     ],
 )
 def test_bad_input_is_explained(call, error, message):

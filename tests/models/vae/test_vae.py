@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import tinygen as tg
 from tinygen import ops
-from tinygen.errors import ShapeError, UsageError
+from tinygen.errors import DtypeError, ShapeError, UsageError
 from tinygen.models.vae import (
     VAE,
     VAEConfig,
@@ -393,7 +393,19 @@ def test_float32_data_meet_a_float64_model_and_the_reverse():
             r"\(3, 2, 2\)",
         ),
         (lambda m: m.iwae(np.zeros((2, 5)), 0, rng=generator()), UsageError, "samples is 0"),
-        (lambda m: m.iwae(np.zeros((2, 5)), 2, rng=generator(), chunk=0), UsageError, "chunk 0"),
+        (lambda m: m.iwae(np.zeros((2, 5)), 2, rng=generator(), chunk=0), UsageError, "chunk is 0"),
+        (lambda m: m.iwae(np.zeros((2, 5)), 1.5, rng=generator()), UsageError, "samples is 1.5"),
+        (lambda m: m.loss(np.zeros((0, 5)), rng=generator()), ShapeError, r"shape \(0, 5\)"),
+        (lambda m: m.loss([[0.0] * 5], rng=generator()), DtypeError, "not list"),
+        (lambda m: m.loss(np.zeros((2, 5)), rng=generator(), beta=math.nan), UsageError, "beta"),
+        (lambda m: m.loss(np.zeros((2, 5)), rng=generator(), free_bits=-1), UsageError, "free_b"),
+        (
+            lambda m: anomaly_score(m, np.zeros((2, 5)), samples=0, rng=0),
+            UsageError,
+            "samples is 0",
+        ),
+        (lambda m: kl_warmup(-1, 4), UsageError, "step is -1"),
+        (lambda m: kl_warmup(1, 4, math.nan), UsageError, "beta is nan"),
     ],
 )
 def test_bad_input_is_explained(call, error, message):

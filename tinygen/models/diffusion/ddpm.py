@@ -19,11 +19,14 @@ from typing import Any
 import numpy as np
 
 from tinygen import nn, ops
+from tinygen.arguments import number
 from tinygen.errors import UsageError
 from tinygen.function import Value
+from tinygen.models.checks import require_examples
 from tinygen.models.diffusion.levels import (
     Floats,
     Level,
+    noise_levels,
     normal_like,
     one_each,
     per_example,
@@ -55,8 +58,8 @@ class DDPM(nn.Module):
                 "this schedule ends in pure noise, where a prediction of the noise says nothing "
                 "about the data; predict Prediction.V."
             )
-        if min_snr is not None and not min_snr > 0:
-            raise UsageError(f"min_snr is {min_snr}; it must be positive, and 5 is usual.")
+        if min_snr is not None:
+            number("min_snr (5 is usual)", min_snr, above=0)
         self.network, self.schedule = network, schedule
         self.prediction, self.min_snr = prediction, min_snr
 
@@ -76,6 +79,7 @@ class DDPM(nn.Module):
         t (N,) integers and noise (N, ...) are drawn uniformly and normally where not given.
         """
         require_batch("loss", x0)
+        require_examples(x0)
         if t is None:
             if rng is None:
                 raise UsageError("loss draws times: give the generator (rng=...) or t=...")
@@ -107,9 +111,7 @@ class DDPM(nn.Module):
     def denoise(self, x: Value, sigma: Level, y: Value = None) -> Any:
         """E[x0 | x = x0 + sigma noise] for any sigma in the schedule's range: x is scaled to the
         network's xt, and the time is the fractional one of that noise level."""
-        sigma = np.asarray(sigma, np.float64)
-        if not np.all((sigma >= 0) & np.isfinite(sigma)):
-            raise UsageError(f"a noise level is finite and 0 or more, and this is {sigma}.")
+        sigma = noise_levels(sigma)
         alpha = 1 / np.sqrt(1 + sigma**2)
         xt = per_example(alpha, x) * x
         return self._x0(xt, self.schedule.time_of(sigma), y, alpha, sigma * alpha)

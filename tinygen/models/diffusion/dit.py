@@ -26,6 +26,7 @@ from tinygen import nn, ops
 from tinygen.backend import Array
 from tinygen.errors import ShapeError, UsageError
 from tinygen.function import Value
+from tinygen.nn.sizes import require_sizes
 from tinygen.random import Generator
 
 
@@ -44,9 +45,10 @@ class DiTConfig:
     positions: Literal["sincos", "learned"] = "sincos"
 
     def __post_init__(self) -> None:
-        for name in ("channels", "size", "patch", "width", "depth", "n_head", "mlp_ratio"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} is {getattr(self, name)}; it must be at least 1.")
+        names = ("channels", "size", "patch", "width", "depth", "n_head", "mlp_ratio")
+        require_sizes("DiTConfig", **{name: getattr(self, name) for name in names})
+        if self.classes is not None:
+            require_sizes("DiTConfig", classes=self.classes)
         if self.size % self.patch:
             raise UsageError(
                 f"images of {self.size} rows cannot be cut into patches of {self.patch}; make size "

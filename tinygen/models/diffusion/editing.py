@@ -13,13 +13,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from tinygen import ops
-from tinygen.errors import DtypeError, ShapeError, UsageError
+from tinygen.arguments import integer, number
+from tinygen.errors import DtypeError, ShapeError
 from tinygen.function import Value
 from tinygen.models.diffusion.levels import normal_like
 from tinygen.models.diffusion.sampling.euler import split_noise
 from tinygen.models.diffusion.sampling.steps import Denoise, Step, checked, draws, estimate
 from tinygen.random import Generator
-from tinygen.tensor import Tensor
 
 
 def start_from(
@@ -38,8 +38,7 @@ def start_from(
     strength 1 takes all steps and keeps next to nothing, small strengths change details only.
     """
     levels = checked("start_from", x0, sigmas)
-    if not 0 < strength <= 1:
-        raise UsageError(f"strength is {strength}; it lies in (0, 1].")
+    number("start_from: strength", strength, above=0, most=1)
     steps = max(1, round(strength * (len(levels) - 1)))
     kept = levels[-1 - steps :]
     return x0 + kept[0] * normal_like(x0, rng, noise, "start_from"), kept
@@ -88,8 +87,7 @@ def sample_repaint(
             f"sample_repaint: x is {x.dtype}{list(x.shape)} and known {known.dtype}"
             f"{list(known.shape)}; they have one shape and dtype."
         )
-    if repeats < 1:
-        raise UsageError(f"sample_repaint: repeats is {repeats}; it is at least 1.")
+    integer("sample_repaint: repeats", repeats, least=1)
     fresh = draws("sample_repaint", x, rng, noise)
     return _repaint(denoise, x, known, mask, levels, repeats, fresh)
 
@@ -119,6 +117,6 @@ def _repaint(
 
 
 def _require_mask(mask: Value) -> None:
-    dtype = (mask.data if isinstance(mask, Tensor) else mask).dtype
-    if dtype.kind != "b":
+    dtype = getattr(mask, "dtype", type(mask).__name__)
+    if getattr(dtype, "kind", None) != "b":
         raise DtypeError(f"a mask is boolean, True where a pixel is known, and this is {dtype}.")

@@ -20,10 +20,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygen import nn, ops
+from tinygen.arguments import number
 from tinygen.errors import UsageError
 from tinygen.function import Value
+from tinygen.models.checks import require_examples
 from tinygen.models.diffusion.levels import (
     Level,
+    noise_levels,
     normal_like,
     one_each,
     per_example,
@@ -60,19 +63,16 @@ class EDM(nn.Module):
         log_mean: float = -1.2,
         log_std: float = 1.2,
     ) -> None:
-        if not sigma_data > 0 or not log_std >= 0:
-            raise UsageError(
-                f"sigma_data is {sigma_data} and log_std {log_std}; the first is positive, the "
-                "second not negative."
-            )
-        self.network, self.sigma_data = network, sigma_data
-        self.log_mean, self.log_std = log_mean, log_std
+        self.network = network
+        self.sigma_data = number("EDM: sigma_data", sigma_data, above=0)
+        self.log_mean = number("EDM: log_mean", log_mean)
+        self.log_std = number("EDM: log_std", log_std, least=0)
 
     def preconditioning(self, sigma: Level) -> Preconditioning:
         """Table 1 at noise levels sigma > 0."""
-        sigma = np.asarray(sigma, np.float64)
-        if not np.all((sigma > 0) & np.isfinite(sigma)):
-            raise UsageError(f"EDM denoises at finite sigma > 0, and this is {sigma}.")
+        sigma = noise_levels(sigma)
+        if not np.all(sigma > 0):
+            raise UsageError(f"EDM denoises at sigma > 0, and this is {sigma}.")
         s, total = self.sigma_data, sigma**2 + self.sigma_data**2
         return Preconditioning(
             c_skip=s**2 / total,
@@ -98,6 +98,7 @@ class EDM(nn.Module):
         sigma (N,) and noise (N, ...) are drawn where not given.
         """
         require_batch("loss", x0)
+        require_examples(x0)
         if sigma is None:
             if rng is None:
                 raise UsageError("loss draws noise levels: give the generator (rng=...) or sigma=.")

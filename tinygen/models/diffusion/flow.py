@@ -14,17 +14,19 @@ Time runs as in Esser et al. 2024 ("Scaling rectified flow transformers"): 0 is 
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
 from tinygen import nn, ops
+from tinygen.arguments import integer, number
 from tinygen.errors import UsageError
 from tinygen.function import Value
+from tinygen.models.checks import require_examples
 from tinygen.models.diffusion.coupling import couple
 from tinygen.models.diffusion.levels import (
     Level,
+    noise_levels,
     normal_like,
     one_each,
     per_example,
@@ -54,8 +56,10 @@ class Flow(nn.Module):
         logit_normal: tuple[float, float] | None = None,
         optimal_transport: bool = False,
     ) -> None:
-        if logit_normal is not None and not logit_normal[1] > 0:
-            raise UsageError(f"logit_normal is {logit_normal}; its second number is positive.")
+        if logit_normal is not None:
+            mean, std = logit_normal
+            number("the mean of logit_normal", mean)
+            number("the standard deviation of logit_normal", std, above=0)
         self.network = network
         self.logit_normal, self.optimal_transport = logit_normal, optimal_transport
 
@@ -75,6 +79,7 @@ class Flow(nn.Module):
         t (N,) in [0, 1] and noise (N, ...) are drawn where not given.
         """
         require_batch("loss", x0)
+        require_examples(x0)
         t = self._times(len(x0), rng) if t is None else t
         noise = normal_like(x0, rng, noise, "loss")
         if self.optimal_transport:
@@ -100,9 +105,7 @@ class Flow(nn.Module):
 
     def denoise(self, x: Value, sigma: Level, y: Value = None) -> Any:
         """E[x0 | x = x0 + sigma noise]: x is (1 + sigma) xt at t = sigma / (1 + sigma)."""
-        sigma = np.asarray(sigma, np.float64)
-        if not np.all((sigma >= 0) & np.isfinite(sigma)):
-            raise UsageError(f"a noise level is finite and 0 or more, and this is {sigma}.")
+        sigma = noise_levels(sigma)
         return self.denoise_at(per_example(1 / (1 + sigma), x) * x, sigma / (1 + sigma), y)
 
     forward = denoise
@@ -118,7 +121,7 @@ def flow_times(n: int, *, shift: float = 1.0) -> list[float]:
     """n + 1 times from 1 to 0, evenly spaced and then shifted to s t / (1 + (s - 1) t), which
     multiplies t / (1 - t) by s: a shift above 1 spends more steps near the noise, as large images
     need (Esser et al. 2024, eq. 23)."""
-    if n < 1 or not 0 < shift < math.inf:
-        raise UsageError(f"flow_times: n is {n} and shift {shift}; n is 1 or more, shift positive.")
+    integer("flow_times: n", n, least=1)
+    number("flow_times: shift", shift, above=0)
     even = (i / n for i in range(n, -1, -1))
     return [t / (t + (1 - t) / shift) for t in even]  # exactly 1 and 0 at the ends

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tinygen import ops
+from tinygen.arguments import number
 from tinygen.errors import ShapeError, UsageError
 from tinygen.function import Value
 from tinygen.models.diffusion.sampling.steps import Denoise
@@ -40,8 +41,7 @@ def guide(
     result is exactly the unconditional or conditional estimate.
     """
     low, high = interval
-    if not math.isfinite(scale):
-        raise UsageError(f"the guidance scale is {scale}; it is a finite number.")
+    number("the guidance scale", scale)
     if not low < high:
         raise UsageError(f"guidance acts between two levels, and {interval} leaves none.")
 
@@ -69,8 +69,7 @@ def drop_classes(
 
     `uniform` (N,) numbers in [0, 1) decide, and are drawn where not given.
     """
-    if not 0 <= probability <= 1:
-        raise UsageError(f"the probability of dropping a class is {probability}; give 0 ... 1.")
+    number("the probability of dropping a class", probability, least=0, most=1)
     if uniform is None:
         if rng is None:
             raise UsageError("drop_classes draws: give the generator (rng=...) or uniform=...")

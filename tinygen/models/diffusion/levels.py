@@ -23,6 +23,17 @@ Level = Any
 """A number, or an array with one number an example, (N,)."""
 
 
+def noise_levels(sigma: Level) -> Floats:
+    """`sigma` as float64, () or (N,); UsageError unless finite and 0 or more."""
+    try:
+        levels = np.asarray(_plain(sigma), np.float64)
+    except (TypeError, ValueError):
+        levels = np.asarray(np.nan)
+    if not np.all((levels >= 0) & np.isfinite(levels)):
+        raise UsageError(f"a noise level is finite and 0 or more, and this is {sigma!r}.")
+    return levels
+
+
 def per_example(level: Level, x: Value) -> Any:
     """`level` as a factor of `x` (N, ...): a Python number, or an array (N, 1, ..., 1) of x's
     dtype."""

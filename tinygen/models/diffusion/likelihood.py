@@ -18,8 +18,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygen import autograd
+from tinygen.arguments import integer, number
 from tinygen.backend import backend_of
-from tinygen.errors import ShapeError, UsageError
+from tinygen.errors import ShapeError
 from tinygen.function import Value, enable_grad
 from tinygen.models.diffusion.levels import Floats, require_batch
 from tinygen.models.diffusion.ode import dormand_prince
@@ -63,8 +64,9 @@ def log_likelihood(
     must be made of ops, since it is differentiated.
     """
     require_batch("log_likelihood", x)
-    if not 0 < sigma_min < sigma_max < math.inf:
-        raise UsageError(f"sigma_min {sigma_min} and sigma_max {sigma_max}: 0 < min < max < inf.")
+    number("log_likelihood: sigma_min", sigma_min, above=0)
+    number("log_likelihood: sigma_max", sigma_max, above=sigma_min)
+    number("log_likelihood: data_std", data_std, least=0)
     if noise is not None and (noise.ndim != x.ndim + 1 or noise.shape[1:] != x.shape):
         raise ShapeError(
             f"noise has shape {noise.shape} for x of shape {x.shape}; it is (K, *x.shape), K "
@@ -95,8 +97,8 @@ def log_likelihood(
 def bits_per_dimension(nats: Floats, dimensions: int, bin_width: float = 1.0) -> Floats:
     """-log2 P / dimensions, where P is the probability of a bin of `bin_width` in each dimension
     whose density has the logarithm `nats`: for 8-bit images scaled to [-1, 1], bin_width 2/256."""
-    if dimensions < 1 or not bin_width > 0:
-        raise UsageError(f"{dimensions} dimensions of bin width {bin_width}: both are positive.")
+    integer("bits_per_dimension: dimensions", dimensions, least=1)
+    number("bits_per_dimension: bin_width", bin_width, above=0)
     return -(nats / dimensions + math.log(bin_width)) / math.log(2)
 
 

@@ -28,9 +28,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygen import nn, ops
+from tinygen.arguments import numbers
 from tinygen.backend import backend_of
 from tinygen.errors import DtypeError, OutOfRangeError, ShapeError, UsageError
 from tinygen.function import Value
+from tinygen.models.checks import require_examples
 from tinygen.models.diffusion.levels import Floats, Level, per_example
 from tinygen.nn.sizes import require_sizes
 from tinygen.random import Generator
@@ -122,6 +124,8 @@ class MaskedDiffusion(nn.Module):
         start, which lowers the variance (Kingma et al. 2021, "Variational diffusion models",
         appendix I.1). A token is masked where its `uniform` (B, T) number is below t.
         """
+        self._require_tokens(tokens, self.mask)
+        require_examples(tokens)
         return ops.mean(self.losses(tokens, rng=rng, t=t, uniform=uniform))
 
     def nelbo(self, tokens: Value, *, rng: Generator, samples: int = 1) -> Floats:
@@ -185,9 +189,10 @@ class MaskedDiffusion(nn.Module):
         this is exact, fewer trade that for speed. Yields a `MaskedStep` (step, t, tokens) each.
         """
         self._require_tokens(tokens, self.mask + 1)
-        if isinstance(times, int):
+        if isinstance(times, (int, np.integer)):
             require_sizes("sample", times=times)
             times = [1 - i / times for i in range(times + 1)]
+        times = numbers("sample: times", times)
         falling = all(high > low for high, low in itertools.pairwise(times))
         if len(times) < 2 or not falling or (times[0], times[-1]) != (1, 0):
             raise UsageError(f"times fall strictly from 1 to 0 in one step or more, not {times}.")

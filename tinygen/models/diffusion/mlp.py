@@ -18,7 +18,7 @@ from tinygen import nn, ops
 from tinygen.errors import ShapeError, UsageError
 from tinygen.function import Value
 from tinygen.models.diffusion.levels import one_each
-from tinygen.nn.sizes import require_sizes
+from tinygen.nn.sizes import require_sizes, size_tuple
 from tinygen.random import Generator
 
 
@@ -33,8 +33,8 @@ class MLPConfig:
 
     def __post_init__(self) -> None:
         require_sizes("MLPConfig", width=self.width, depth=self.depth)
-        for size in self.data_shape:
-            require_sizes("MLPConfig", data_shape=size)
+        data_shape = size_tuple("MLPConfig", "data_shape", self.data_shape)
+        object.__setattr__(self, "data_shape", data_shape)
         if self.width % 2:
             raise UsageError(
                 f"MLPConfig: width is {self.width}; it is even, half for each of sin and cos."

@@ -16,9 +16,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tinygen.arguments import integer, number, numbers
 from tinygen.errors import OutOfRangeError, UsageError
 from tinygen.function import Value
-from tinygen.models.diffusion.levels import Floats, Level, per_example, require_batch
+from tinygen.models.diffusion.levels import Floats, Level, noise_levels, per_example, require_batch
 
 Times = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -33,13 +34,13 @@ class Schedule:
     """
 
     def __init__(self, betas: Sequence[float] | Floats) -> None:
-        betas = np.array(betas, np.float64)
+        betas = _row("betas", betas)
         self._set(betas, np.asarray(np.cumprod(1 - betas), np.float64))
 
     @classmethod
     def from_alpha_bar(cls, alpha_bar: Sequence[float] | Floats) -> Schedule:
         """The schedule with exactly these products; beta_t = 1 - alpha_bar_t / alpha_bar_{t-1}."""
-        alpha_bar = np.array(alpha_bar, np.float64)
+        alpha_bar = _row("alpha_bar", alpha_bar)
         schedule = cls.__new__(cls)
         with np.errstate(divide="ignore", invalid="ignore"):  # refused below
             betas = 1 - alpha_bar / np.concatenate([[1.0], alpha_bar])[:-1]
@@ -47,10 +48,6 @@ class Schedule:
         return schedule
 
     def _set(self, betas: Floats, alpha_bar: Floats) -> None:
-        if betas.ndim != 1 or betas.size == 0:
-            raise UsageError(
-                f"a schedule is a row of one or more numbers, and this has shape {betas.shape}."
-            )
         ok = (betas > 0) & (betas <= 1)
         ok[:-1] &= betas[:-1] < 1
         ok[1:] &= np.diff(alpha_bar) < 0
@@ -67,12 +64,16 @@ class Schedule:
     @classmethod
     def linear(cls, T: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02) -> Schedule:
         """betas evenly spaced, both ends included (Ho et al. 2020, section 4)."""
+        number("beta_start", beta_start)
+        number("beta_end", beta_end)
         return cls(np.linspace(beta_start, beta_end, _steps(T)))
 
     @classmethod
     def cosine(cls, T: int = 1000, *, s: float = 0.008, beta_max: float = 0.999) -> Schedule:
         """alpha_bar_t = f(t+1) / f(0), f(u) = cos^2((u/T + s) / (1 + s) pi/2), with betas cut at
         `beta_max` (Nichol and Dhariwal 2021, "Improved DDPM", eq. 17)."""
+        number("s", s, least=0)
+        number("beta_max", beta_max)
         u = np.arange(_steps(T) + 1) / T
         f = np.cos((u + s) / (1 + s) * (math.pi / 2)) ** 2
         return cls(np.minimum(1 - f[1:] / f[:-1], beta_max))
@@ -84,6 +85,9 @@ class Schedule:
         """alpha_bar falls along the logistic curve from `start` to `end` at temperature `tau`,
         scaled to run from 1 to 0, at least 1e-9 (Jabri et al. 2023, "Scalable adaptive
         computation for iterative generation")."""
+        number("start", start)
+        number("end", end, above=start)
+        number("tau", tau, above=0)
         u = np.arange(1, _steps(T) + 1) / T
         first, last = (1 / (1 + math.exp(-edge / tau)) for edge in (start, end))
         curve = 1 / (1 + np.exp(-(u * (end - start) + start) / tau))
@@ -139,6 +143,7 @@ class Schedule:
     def time_of(self, sigma: Level) -> Any:
         """The fractional time whose noise level `sigmas` is sigma, linear in log sigma between
         steps, and the first or last finite step beyond them."""
+        sigma = noise_levels(sigma)
         levels = self.sigmas[np.isfinite(self.sigmas)]
         with np.errstate(divide="ignore"):
             return np.interp(np.log(sigma), np.log(levels), np.arange(len(levels)))
@@ -180,6 +185,7 @@ class Schedule:
         are all alike, the last one to the clean data included.
         """
         T = self.T
+        integer("the number of timesteps", n)
         if not 1 <= n <= T:
             raise UsageError(f"{n} timesteps of a schedule of {T}; give 1 ... {T}.")
         if spacing == "linspace":
@@ -206,17 +212,21 @@ def karras_sigmas(
 ) -> list[float]:
     """n noise levels from sigma_max to sigma_min, then 0, evenly spaced in sigma^(1/rho)
     (Karras et al. 2022, eq. 5; `rho` 7 is theirs). n = 1 is sigma_max and 0."""
-    if n < 1 or not 0 < sigma_min < sigma_max < math.inf or not 0 < rho < math.inf:
-        raise UsageError(
-            f"karras_sigmas: n = {n}, sigma_min = {sigma_min}, sigma_max = {sigma_max}, rho = {rho}"
-            "; n is 1 or more, rho positive, and 0 < sigma_min < sigma_max, all finite."
-        )
+    integer("karras_sigmas: n", n, least=1)
+    number("karras_sigmas: sigma_min", sigma_min, above=0)
+    number("karras_sigmas: sigma_max", sigma_max, above=sigma_min)
+    number("karras_sigmas: rho", rho, above=0)
     high, low = sigma_max ** (1 / rho), sigma_min ** (1 / rho)
     inner = [(high + i / (n - 1) * (low - high)) ** rho for i in range(1, n - 1)]
     return [sigma_max, *inner, *([sigma_min] if n > 1 else []), 0.0]
 
 
 def _steps(T: int) -> int:
-    if T < 1:
-        raise UsageError(f"a schedule has {T} steps; it needs at least 1.")
-    return T
+    return integer("the number of steps, T,", T, least=1)
+
+
+def _row(name: str, values: Any) -> Floats:
+    row = np.array(numbers(name, values), np.float64)
+    if not row.size:
+        raise UsageError(f"{name} is empty; a schedule has one or more steps.")
+    return row

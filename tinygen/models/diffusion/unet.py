@@ -25,6 +25,7 @@ from typing import Any
 from tinygen import nn, ops
 from tinygen.errors import ShapeError, UsageError
 from tinygen.function import Value
+from tinygen.nn.sizes import require_sizes, size_tuple
 from tinygen.random import Generator
 
 
@@ -55,11 +56,16 @@ class UNetConfig:
     """Whether a convolution follows each upsampling."""
 
     def __post_init__(self) -> None:
-        for name in ("channels", "base", "blocks", "size", "groups", "head_width", "patch"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} is {getattr(self, name)}; it must be at least 1.")
-        if not self.multipliers or min(self.multipliers) < 1:
-            raise UsageError(f"multipliers are {self.multipliers}; give one or more, all positive.")
+        names = ("channels", "base", "blocks", "size", "groups", "head_width", "patch")
+        require_sizes("UNetConfig", **{name: getattr(self, name) for name in names})
+        for name in ("classes", "condition"):
+            if getattr(self, name) is not None:
+                require_sizes("UNetConfig", **{name: getattr(self, name)})
+        for name in ("multipliers", "attention"):
+            sizes = size_tuple("UNetConfig", name, getattr(self, name))
+            object.__setattr__(self, name, sizes)
+        if not self.multipliers:
+            raise UsageError("UNetConfig: multipliers are (); give one or more.")
         if self.base % self.groups or self.base % 2:
             raise UsageError(
                 f"base {self.base} must be even and a multiple of groups, {self.groups}; such as "

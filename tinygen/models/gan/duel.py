@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from tinygen import nn, ops
+from tinygen.arguments import number
 from tinygen.backend import Array
 from tinygen.errors import UsageError
 from tinygen.function import Value, freeze, no_grad
+from tinygen.models.checks import require_examples
 from tinygen.models.gan.augment import DiffAugment
 from tinygen.models.gan.losses import LOSSES, Loss
 from tinygen.models.gan.penalties import (
@@ -50,6 +52,12 @@ class Objective:
     """Bound of D's weights after each of its steps."""
     augment: DiffAugment | None = None
     """Applied to whatever D sees, in both steps."""
+
+    def __post_init__(self) -> None:
+        for name in ("gradient_penalty", "r1", "r2"):
+            number(f"Objective: {name}", getattr(self, name), least=0)
+        if self.clip is not None:
+            number("Objective: clip", self.clip, above=0)
 
 
 class Duel:
@@ -224,6 +232,7 @@ class Duel:
         lr_factor: float = 1.0,
     ) -> Metrics:
         """One step of each on real (N, *data_shape) and z (N, latent), y their classes (N,)."""
+        require_examples(real)
         if len(z) != len(real):
             raise UsageError(f"{len(real)} real examples and {len(z)} latent vectors: as many.")
         fake = self.generator(z, y)

@@ -21,8 +21,10 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from tinygen import nn, ops
+from tinygen.arguments import number
 from tinygen.errors import DtypeError, ShapeError, UsageError
 from tinygen.function import Value
+from tinygen.nn.sizes import require_sizes, size_tuple
 from tinygen.random import Generator as Random
 
 Architecture = Literal["mlp", "dcgan"]
@@ -63,16 +65,21 @@ class GANConfig:
     """Of the discriminator's leaky ReLU below 0."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "data_shape", tuple(self.data_shape))
+        classes = 1 if self.classes is None else self.classes
+        require_sizes("GANConfig", latent=self.latent, base=self.base, classes=classes)
+        for name in ("data_shape", "hidden"):
+            sizes = size_tuple("GANConfig", name, getattr(self, name))
+            object.__setattr__(self, name, sizes)
+        number("GANConfig: slope", self.slope)
         for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 raise UsageError(
                     f"GANConfig: {name} is {getattr(self, name)!r}; use one of {', '.join(known)}."
                 )
-        if len(self.data_shape) not in (1, 3) or min(self.data_shape) < 1:
+        if len(self.data_shape) not in (1, 3):
             raise UsageError(
                 f"GANConfig: data_shape is {self.data_shape}; it is (D,) for points or (H, W, C) "
-                "for images, with positive sizes."
+                "for images."
             )
         if self.architecture == "dcgan" and len(self.data_shape) != 3:
             raise UsageError(

@@ -25,6 +25,7 @@ from tinygen.arguments import integer, is_finite
 from tinygen.backend import Array, backend_of
 from tinygen.errors import DtypeError, ShapeError, UsageError
 from tinygen.function import Value
+from tinygen.models.checks import require_examples
 from tinygen.models.transformer.sampling import Sampler, Tokens
 from tinygen.random import Generator
 from tinygen.tensor import Tensor
@@ -110,6 +111,7 @@ class GPT(nn.Module):
 
     def loss(self, tokens: Value, targets: Value) -> Any:
         """The mean of -log p(target), in nats; targets (B, T) are the tokens one place later."""
+        require_examples(tokens)
         return ops.cross_entropy(self(tokens), targets)
 
     def _features(self, tokens: Value, cache: Cache | None) -> Any:

@@ -79,6 +79,7 @@ def anomaly_score(
     model: VAE, x: Value, y: Value = None, *, samples: int = 1, rng: Generator
 ) -> Array:
     """How unlikely each example is (N,), in nats: -ELBO from one sample, -IWAE from several."""
+    require_sizes("anomaly_score", samples=samples)
     with model.inference():
         if samples == 1:
             bound = model.elbo(x, y, rng=rng)

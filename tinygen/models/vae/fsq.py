@@ -16,10 +16,17 @@ from typing import Any
 import numpy as np
 
 from tinygen import nn, ops
+from tinygen.arguments import integer
 from tinygen.backend import Array
-from tinygen.errors import OutOfRangeError, ShapeError, UsageError
+from tinygen.errors import OutOfRangeError, UsageError
 from tinygen.function import Value
-from tinygen.models.vae.vqvae import Quantised, raw, straight_through
+from tinygen.models.vae.quantizer import (
+    Quantised,
+    raw,
+    require_vectors,
+    straight_through,
+    valid_indices,
+)
 
 
 class FSQ(nn.Module):
@@ -27,21 +34,19 @@ class FSQ(nn.Module):
     1,000 codes."""
 
     def __init__(self, levels: tuple[int, ...]) -> None:
-        if not levels or min(levels) < 2:
+        if not isinstance(levels, tuple | list) or not levels:
             raise UsageError(
-                f"levels are {levels}; give one number of 2 or more for each component."
+                f"levels are {levels!r}; give a tuple with one number of 2 or more for each "
+                "component, such as (8, 5, 5, 5)."
             )
-        self.levels = tuple(levels)
+        self.levels = tuple(integer(f"levels[{i}]", n, least=2) for i, n in enumerate(levels))
         self.codes = math.prod(levels)
         self.width = len(levels)
 
     def forward(self, z: Value, *, rng: Any = None) -> Quantised:
         """Rounded going forward, the identity going back (section 3.1); it adds nothing to the
         loss."""
-        if z.shape[-1:] != (self.width,):
-            raise ShapeError(
-                f"FSQ: z has shape {z.shape}; its last axis is {self.width} components."
-            )
+        require_vectors("FSQ", z, self.width)
         bounded = ops.tanh(z)
         digits = self._digits(raw(bounded))
         codes = straight_through(bounded, self._codes(digits, bounded.dtype))
@@ -49,15 +54,20 @@ class FSQ(nn.Module):
 
     def lookup(self, indices: Value) -> Array:
         """The codes (..., d), float32, of indices (...)."""
-        indices = raw(indices)
-        if indices.size and not (indices.min() >= 0 and indices.max() < self.codes):
-            raise OutOfRangeError(f"there are {self.codes} codes, 0 ... {self.codes - 1}.")
+        indices = valid_indices(indices, self.codes)
         digits = indices[..., None] // self._basis() % np.asarray(self.levels)
         return self._codes(digits, np.dtype("float32"))
 
     def index(self, codes: Value) -> Array:
-        """The indices (...) of codes (..., d)."""
-        return self._index(self._digits(raw(codes)))
+        """The indices (...) of codes (..., d), each component in [-1, 1]."""
+        require_vectors("FSQ.index", codes, self.width)
+        codes = raw(codes)
+        if codes.size and not (codes.min() >= -1 and codes.max() <= 1):
+            raise OutOfRangeError(
+                f"FSQ.index: codes lie in [-1, 1], and these from {codes.min()} to {codes.max()}; "
+                "for any z call the quantiser itself."
+            )
+        return self._index(self._digits(codes))
 
     def _basis(self) -> Array:
         return np.cumprod((1, *self.levels[:-1]))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from tinygen.arguments import integer
 from tinygen.backend import Array
-from tinygen.errors import ShapeError, UsageError
+from tinygen.errors import DtypeError, ShapeError
 
 PARALLEL = 1e-6
 """Sine of the angle below which two directions have no circle of their own."""
@@ -19,12 +20,16 @@ def interpolate(a: Array, b: Array, steps: int, *, spherical: bool = False) -> A
     sqrt(latent) (White 2016, "Sampling generative networks", section 2). Vectors on one line have
     no single circle and are joined by the line.
     """
+    if a.dtype.kind != "f" or b.dtype.kind != "f":
+        raise DtypeError(
+            f"interpolate: the ends are {a.dtype} and {b.dtype}, between which there are only "
+            "integers; convert them with .astype('float32')."
+        )
     if a.shape != b.shape:
         raise ShapeError(
             f"interpolate: the ends have shapes {a.shape} and {b.shape}; make them equal."
         )
-    if steps < 2:
-        raise UsageError(f"interpolate: steps is {steps}; the two ends are 2 already.")
+    integer("interpolate: steps", steps, least=2)
     t = np.linspace(0, 1, steps, dtype=a.dtype).reshape(-1, *[1] * a.ndim)
     straight = (1 - t) * a + t * b
     if not spherical:
@@ -43,6 +48,7 @@ def interpolate(a: Array, b: Array, steps: int, *, spherical: bool = False) -> A
 def latent_walk(z: Array, axis: int, values: Array) -> Array:
     """z (latent,) with its component `axis` set to each of `values` (steps,): (steps, latent).
     Decoded, they show what that component means."""
+    axis = integer("latent_walk: axis", axis)
     if z.ndim != 1 or not -len(z) <= axis < len(z):
         raise ShapeError(f"latent_walk: z of shape {z.shape} is one vector with no axis {axis}.")
     walk = np.repeat(z[None], len(values), axis=0)

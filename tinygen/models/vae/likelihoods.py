@@ -19,6 +19,7 @@ import math
 from typing import Any, Literal
 
 from tinygen import nn, ops
+from tinygen.arguments import integer, number
 from tinygen.backend import Array
 from tinygen.errors import DtypeError, OutOfRangeError, UsageError
 from tinygen.function import Value
@@ -102,9 +103,10 @@ class Gaussian(Likelihood):
     """
 
     def __init__(self, sigma: float | Literal["shared", "decoded"] = "shared") -> None:
-        known = sigma in ("shared", "decoded") if isinstance(sigma, str) else sigma > 0
-        if not known:
-            raise UsageError(f'sigma is {sigma!r}; it is positive, "shared" or "decoded".')
+        if not isinstance(sigma, str):
+            number("sigma", sigma, above=0)
+        elif sigma not in ("shared", "decoded"):
+            raise UsageError(f'sigma is {sigma!r}; it is a number, "shared" or "decoded".')
         self.per_dimension = 2 if sigma == "decoded" else 1
         self.log_sigma: Tensor | float | None = None
         if sigma == "shared":
@@ -141,9 +143,7 @@ class _Levels(Likelihood):
     """Data that are integers 0 ... levels - 1."""
 
     def __init__(self, levels: int) -> None:
-        if levels < 2:
-            raise UsageError(f"levels is {levels}; data have at least 2.")
-        self.levels = levels
+        self.levels = integer("levels", levels, least=2)
 
     def prepare(self, x: Value, dtype: Any) -> tuple[Any, Any]:
         """The encoder sees level k as 2 k / (levels - 1) - 1, in [-1, 1]."""

@@ -21,9 +21,11 @@ from itertools import pairwise
 from typing import Any, Literal
 
 from tinygen import nn, ops
+from tinygen.arguments import integer, number
 from tinygen.backend import Array
 from tinygen.errors import ShapeError, UsageError
 from tinygen.function import Value
+from tinygen.models.checks import require_examples
 from tinygen.models.vae.likelihoods import (
     Bernoulli,
     Categorical,
@@ -31,7 +33,7 @@ from tinygen.models.vae.likelihoods import (
     Gaussian,
     Likelihood,
 )
-from tinygen.nn.sizes import require_sizes
+from tinygen.nn.sizes import require_sizes, size_tuple
 from tinygen.random import Generator
 from tinygen.recompute import checkpoint
 from tinygen.tensor import Tensor
@@ -60,14 +62,11 @@ class VAEConfig:
     classes: int | None = None
 
     def __post_init__(self) -> None:
-        sizes = {"latent": self.latent, "classes": 1 if self.classes is None else self.classes}
+        classes = 1 if self.classes is None else self.classes
+        require_sizes("VAEConfig", latent=self.latent, classes=classes)
         for name in ("data_shape", "hidden", "channels"):
-            values = getattr(self, name)
-            if not isinstance(values, tuple | list):
-                raise UsageError(f"{name} is {values!r}; it is a tuple of sizes, such as (512,).")
-            object.__setattr__(self, name, tuple(values))
-            sizes |= {f"{name}[{i}]": size for i, size in enumerate(values)}
-        require_sizes("VAEConfig", **sizes)
+            sizes = size_tuple("VAEConfig", name, getattr(self, name))
+            object.__setattr__(self, name, sizes)
         if not self.data_shape:
             raise UsageError("data_shape is (); give (D,) or (H, W, C).")
         if self.likelihood not in LIKELIHOODS:
@@ -256,6 +255,9 @@ class VAE(nn.Module):
         A latent dimension whose mean kl is below `free_bits` nats pays `free_bits` all the same, so
         that it gains nothing from falling silent (Kingma et al. 2016, eq. 15).
         """
+        require_examples(x)
+        number("loss: beta", beta, least=0)
+        number("loss: free_bits", free_bits, least=0)
         recon, kl = self(x, y, rng=rng, noise=noise)
         if free_bits:
             kl = len(x) * ops.maximum(ops.mean(kl, axis=0), free_bits)  # (latent,)
@@ -288,8 +290,7 @@ class VAE(nn.Module):
         are then computed again in the backward pass.
         """
         chunk = samples if chunk is None else chunk
-        if samples < 1 or chunk < 1:
-            raise UsageError(f"iwae: samples is {samples} and chunk {chunk}; both are at least 1.")
+        require_sizes("iwae", samples=samples, chunk=chunk)
         label = self._label(y, len(x))
         data, stats = self._posterior(x, label)
         mu, logvar = ops.split(stats, 2, axis=-1)
@@ -395,4 +396,7 @@ def kl_warmup(step: int, steps: int, beta: float = 1.0) -> float:
     """The weight of the kl at a step: a straight line from 0 to `beta` over the first `steps`, then
     `beta` (Bowman et al. 2016; Sonderby et al. 2016). Early on the latent is then free to be used,
     before the prior pulls it silent."""
+    integer("kl_warmup: step", step, least=0)
+    integer("kl_warmup: steps", steps, least=0)
+    number("kl_warmup: beta", beta, least=0)
     return beta * min(1.0, step / steps) if steps else beta

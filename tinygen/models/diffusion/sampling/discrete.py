@@ -18,6 +18,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from tinygen.arguments import index, number
 from tinygen.errors import UsageError
 from tinygen.function import Value
 from tinygen.models.diffusion.levels import require_batch
@@ -78,11 +79,13 @@ def _sample(
     noise: Iterable[Value] | None,
 ) -> Iterator[Step]:
     require_batch(sampler, x)
-    if not 0 <= eta <= 1:
-        raise UsageError(f"{sampler}: eta is {eta}; it lies in [0, 1].")
-    times = [int(t) for t in timesteps]
-    if not times or times != list(timesteps):
-        raise UsageError(f"{sampler}: timesteps are one or more integers, not {timesteps}.")
+    number(f"{sampler}: eta", eta, least=0, most=1)
+    try:
+        times = [index(t) for t in timesteps]
+    except TypeError:
+        times = []
+    if not times:
+        raise UsageError(f"{sampler}: timesteps are one or more integers, not {timesteps!r}.")
     if not times[0] < schedule.T or times[-1] < 0 or sorted(set(times), reverse=True) != times:
         raise UsageError(
             f"{sampler}: timesteps fall strictly, within {schedule.T - 1} ... 0, and these are "

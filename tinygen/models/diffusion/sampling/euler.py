@@ -14,7 +14,7 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
-from tinygen.errors import UsageError
+from tinygen.arguments import number
 from tinygen.function import Value
 from tinygen.models.diffusion.sampling.steps import Denoise, Step, checked, draws, estimate
 from tinygen.random import Generator
@@ -59,8 +59,7 @@ def sample_euler_ancestral(
     order 1. Arguments as in `sample_euler`; `noise`, if given, has one array like x for every step
     but the last, which adds none.
     """
-    if not 0 <= eta <= 1:
-        raise UsageError(f"sample_euler_ancestral: eta is {eta}; it lies in [0, 1].")
+    number("sample_euler_ancestral: eta", eta, least=0, most=1)
     levels = checked("sample_euler_ancestral", x, sigmas)
     fresh = draws("sample_euler_ancestral", x, rng, noise) if eta > 0 else iter(())
     return _euler_ancestral(denoise, x, levels, eta, fresh)

@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
-from tinygen.errors import UsageError
+from tinygen.arguments import number
 from tinygen.function import Value
 from tinygen.models.diffusion.sampling.steps import Denoise, Step, checked, draws, estimate
 from tinygen.random import Generator
@@ -36,8 +36,11 @@ def sample_heun(
     sigma, x, x0) after each of n = len(sigmas) - 1 steps.
     """
     levels = checked("sample_heun", x, sigmas)
-    if not s_churn >= 0 or not s_noise >= 0:
-        raise UsageError(f"sample_heun: s_churn {s_churn} and s_noise {s_noise} are 0 or more.")
+    number("sample_heun: s_churn", s_churn, least=0)
+    number("sample_heun: s_min", s_min)
+    if s_max != math.inf:
+        number("sample_heun: s_max", s_max, least=s_min)
+    number("sample_heun: s_noise", s_noise, least=0)
     gamma = min(s_churn / (len(levels) - 1), math.sqrt(2) - 1)
     gammas = [gamma if s_min <= sigma <= s_max else 0.0 for sigma in levels[:-1]]
     fresh = draws("sample_heun", x, rng, noise) if any(gammas) else iter(())

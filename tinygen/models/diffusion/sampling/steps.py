@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
+from tinygen.arguments import numbers
 from tinygen.errors import ShapeError, UsageError
 from tinygen.function import Value, no_grad
 from tinygen.models.diffusion.levels import normal_like, require_batch
@@ -41,7 +42,7 @@ def checked(sampler: str, x: Value, sigmas: Sequence[float]) -> list[float]:
     """The noise levels as Python numbers. UsageError unless they fall strictly from a finite value
     to exactly 0; x must be a floating-point batch."""
     require_batch(sampler, x)
-    levels = [float(sigma) for sigma in sigmas]
+    levels = numbers(f"{sampler}: sigmas", sigmas)
     if len(levels) < 2:
         raise UsageError(
             f"{sampler}: {len(levels)} noise level(s) make no step; give the first, ... and 0."
