@@ -1,6 +1,6 @@
 """One GPT training step: tinygen against PyTorch eager and HIPS autograd, time and memory.
 
-    python benchmarks/gpt_step.py [--rounds 15] [--seconds 1.0] [--json FILE]
+    python benchmarks/gpt_step.py [--rounds 15] [--seconds 1.0] [--mkl] [--json FILE]
 
 Time is the CPU time of one thread, median over interleaved blocks. Memory is the peak of bytes that
 each library's arrays hold during a step, parameters and optimiser state included: NumPy's from
@@ -129,10 +129,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--mkl", action="store_true", help="tinygen with TINYGEN_BLAS=mkl as well")
     options = parser.parse_args()
 
     record: dict[str, Any] = {"provenance": provenance()}
     builders = {"tinygen": "tinygen_step", "PyTorch": "torch_step", "HIPS autograd": "hips_step"}
+    if options.mkl:
+        builders["tinygen, MKL"] = "tinygen_mkl_step"
     candidates = {name: f"{CANDIDATES}:{builder}" for name, builder in builders.items()}
     times = compare(candidates, options.rounds, options.seconds)
     peaks = {
@@ -140,6 +143,8 @@ def main() -> None:
         "PyTorch": in_fresh_process("gpt_step.torch_peak()"),
         "HIPS autograd": in_fresh_process("gpt_step.numpy_peak('hips_step')"),
     }
+    if options.mkl:
+        peaks["tinygen, MKL"] = in_fresh_process("gpt_step.numpy_peak('tinygen_mkl_step')")
     columns = {"peak MB": {name: f"{peak / 1e6:.2f}" for name, peak in peaks.items()}}
     print_steps(times, "PyTorch", tolerance=1e-4, columns=columns)
     record["milliseconds"], record["peak_bytes"] = times, peaks

@@ -70,6 +70,13 @@ def tinygen_step() -> Callable[[], float]:
     return step
 
 
+def tinygen_mkl_step() -> Callable[[], float]:
+    from tinygen.backend.numpy_backend.blas import use_blas
+
+    use_blas("mkl")
+    return tinygen_step()
+
+
 def _tinygen_names(model: object) -> dict[str, str]:
     """From the model's parameter names to ours, by order within a block."""
     ours = initial_parameters()

@@ -66,6 +66,13 @@ def tinygen_step() -> Callable[[], float]:
     return step
 
 
+def tinygen_mkl_step() -> Callable[[], float]:
+    from tinygen.backend.numpy_backend.blas import use_blas
+
+    use_blas("mkl")
+    return tinygen_step()
+
+
 def torch_fused_step() -> Callable[[], float]:
     return torch_step(fused=True)
 

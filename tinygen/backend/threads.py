@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from tinygen.backend.numpy_backend.blas import blas_in_use
 from tinygen.errors import UnavailableError
 
 
@@ -21,5 +22,6 @@ def blas_threads(count: int) -> Iterator[None]:
         raise UnavailableError(
             "choosing the number of threads needs threadpoolctl: pip install threadpoolctl"
         ) from error
+    blas_in_use()  # the limit reaches only libraries that are loaded
     with threadpool_limits(limits=count, user_api="blas"):
         yield

@@ -6,12 +6,14 @@ Nothing here names the user, the machine or a path.
 import os
 import platform
 import subprocess
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tinygen import __version__
+from tinygen.backend.numpy_backend.blas import blas_in_use
 
 _THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -64,6 +66,8 @@ def _git_commit() -> str | None:
 
 
 def _blas() -> str:
+    if blas_in_use() == "mkl":
+        return f"mkl {metadata.version('mkl')}"
     build: Any = np.show_config(mode="dicts")
     blas = build.get("Build Dependencies", {}).get("blas", {})
     return f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip()

@@ -9,6 +9,7 @@ import numpy as np
 from tinygen.backend.numpy_backend.activation import activation_forward
 from tinygen.backend.numpy_backend.aligned import empty
 from tinygen.backend.numpy_backend.array import Array
+from tinygen.backend.numpy_backend.blas import gemm
 from tinygen.backend.numpy_backend.rows import as_rows, column_sums
 
 
@@ -25,7 +26,7 @@ def linear_forward(
     `with_derivative` does not ask for it.
     """
     rows = as_rows(x)
-    y = np.matmul(rows, weight.T, out=empty((len(rows), len(weight)), x.dtype))
+    y = gemm(rows, weight.T, empty((len(rows), len(weight)), x.dtype))
     if bias is not None:
         y += bias
     y = y.reshape(*x.shape[:-1], weight.shape[0])
@@ -56,9 +57,9 @@ def linear_backward(
     dx = dweight = dbias = None
     if needs_x:
         dx = empty(x.shape, x.dtype)
-        np.matmul(gu, weight, out=as_rows(dx))
+        gemm(gu, weight, as_rows(dx))
     if needs_weight:
-        dweight = gu.T @ as_rows(x)
+        dweight = gemm(gu.T, as_rows(x), empty(weight.shape, x.dtype))
     if needs_bias:
         dbias = column_sums(gu)
     return dx, dweight, dbias
