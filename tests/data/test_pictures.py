@@ -288,6 +288,8 @@ def test_a_damaged_picture_is_named(tmp_path):
     name = sorted(files)[2]
     files[name] = files[name][:40]
     fails_both(tmp_path, files, f"{name} is no intact PNG or JPEG")
+    files[name] = b"damaged" + files[name]
+    fails_both(tmp_path, files, f"{name} is no intact PNG or JPEG: it does not begin")
 
 
 def test_too_much_is_refused(tmp_path, monkeypatch):

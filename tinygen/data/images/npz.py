@@ -114,9 +114,11 @@ def _class_names(archive: Archive) -> tuple[str, ...]:
 
 # ---- one array -----------------------------------------------------------------------------------
 
-_DTYPE = re.compile(r"'descr'\s*:\s*'([<>|=][biuU][0-9]{1,9})'")
+_DTYPE = re.compile(r"'descr'\s*:\s*'([<>|=]([a-zA-Z])[0-9]{0,9})'")
 _FORTRAN = re.compile(r"'fortran_order'\s*:\s*(True|False)")
 _SHAPE = re.compile(r"'shape'\s*:\s*\(([0-9,\s]{0,200})\)")
+
+_KINDS = {"f": "floats", "c": "complex numbers", "O": "Python objects (never read)"}
 
 
 def _array(archive: Archive, name: str) -> NDArray[Any]:
@@ -129,23 +131,31 @@ def npy_array(data: bytes, name: str) -> NDArray[Any]:
     The header is a Python dictionary, and is searched, not evaluated. Raises InputError.
     """
     if data[:6] != b"\x93NUMPY" or len(data) < 12 or data[6] not in (1, 2):
-        raise InputError(f"{name} is no array of NumPy")
+        raise InputError(f"{name} is no array of NumPy; save it with numpy.savez")
     size_of_size = 2 if data[6] == 1 else 4
     (length,) = struct.unpack_from("<H" if data[6] == 1 else "<I", data, 8)
     start = 8 + size_of_size + length
     header = data[8 + size_of_size : min(start, 10_000)].decode("latin1")
     dtype, order, shape = (p.search(header) for p in (_DTYPE, _FORTRAN, _SHAPE))
+    if dtype is not None and dtype[2] not in "biuU":
+        held = _KINDS.get(dtype[2], f"values of type {dtype[1]!r}")
+        raise InputError(
+            f"{name} holds {held}, and integers, booleans or strings are needed; save pixels "
+            "0 ... 255 as uint8, labels as int64"
+        )
+    damaged = f"{name} is damaged, or no plain array: its header cannot be read; save it again"
     if dtype is None or order is None or shape is None:
-        raise InputError(f"{name} holds no integers or strings (its header: {header[:80]!r})")
+        raise InputError(damaged)
     try:
         axes = tuple(int(n) for n in shape[1].split(",") if n.strip())
         kind = np.dtype(dtype[1])
     except (ValueError, TypeError) as error:
-        raise InputError(f"{name} has a damaged header: {header[:80]!r}") from error
+        raise InputError(damaged) from error
     content = memoryview(data)[start:]
     if math.prod(axes) * kind.itemsize != len(content) or not kind.itemsize:
         raise InputError(
-            f"{name} has {len(content):,} bytes, not those of {kind} {axes} as its header says"
+            f"{name} has {len(content):,} bytes, not those of {kind} {axes} as its header says; "
+            "get it again"
         )
     flat = np.frombuffer(content, kind)
     array = flat.reshape(axes, order="F" if order[1] == "True" else "C")

@@ -55,6 +55,10 @@ def decode_picture(data: bytes, name: str, size: tuple[int, int] | None = None) 
                 image = ops.fit(image, size[::-1], image_module.Resampling.LANCZOS)
     except InputError:
         raise
+    except image_module.UnidentifiedImageError as error:  # whose text names a buffer of ours
+        raise InputError(
+            f"{name} is no intact PNG or JPEG: it does not begin as one; remove or replace it"
+        ) from error
     except Exception as error:  # whatever a decoder may raise on hostile bytes, it is the input
         raise InputError(
             f"{name} is no intact PNG or JPEG: {error}; remove or replace it"
