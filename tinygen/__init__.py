@@ -7,6 +7,9 @@ that a program may not need are loaded when they are first used.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from tinygen.cli import early  # noqa: F401  before NumPy, which takes its time: see there
+
+# isort: split
 from tinygen import autograd, errors, ops, random, trace
 from tinygen.autograd import backward, checkpoint, grad
 from tinygen.backend import tune_allocator

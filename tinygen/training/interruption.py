@@ -11,17 +11,26 @@ _HANG_UP = getattr(signal, "SIGHUP", None)  # the terminal was closed; Windows h
 _ENDINGS = [number for number in (signal.SIGTERM, _HANG_UP) if number is not None]
 
 
+class AtOnce(KeyboardInterrupt):
+    """A signal that is obeyed at once.
+
+    A class of our own, for where a plain KeyboardInterrupt has passed through code that was made
+    from a string, as that of dataclasses is, CPython remembers it: at its end it kills itself by
+    SIGINT, although the exception was handled, and the exit code is lost.
+    """
+
+
 @contextmanager
 def stop_requests() -> Iterator[Callable[[], bool]]:
     """Yield a function that tells whether Ctrl-C, SIGTERM or SIGHUP came: a wish to stop after the
-    step at work, so that the run can be saved. The second signal raises KeyboardInterrupt.
+    step at work, so that the run can be saved. The second signal raises AtOnce.
     """
     requested = False
 
     def request(number: int, frame: FrameType | None) -> None:
         nonlocal requested
         if requested:
-            raise KeyboardInterrupt
+            raise AtOnce
         requested = True
 
     with _handled(request, signal.SIGINT, *_ENDINGS):
@@ -30,12 +39,12 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def signals_interrupt() -> Iterator[None]:
-    """Inside, SIGTERM and SIGHUP raise KeyboardInterrupt, as Ctrl-C does: unfinished files go."""
+    """Inside, Ctrl-C, SIGTERM and SIGHUP raise AtOnce: unfinished files go."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+        raise AtOnce
 
-    with _handled(interrupt, *_ENDINGS):
+    with _handled(interrupt, signal.SIGINT, *_ENDINGS):
         yield
 
 
@@ -43,13 +52,13 @@ def signals_interrupt() -> Iterator[None]:
 def _handled(handler: Callable[[int, FrameType | None], None], *numbers: Any) -> Iterator[None]:
     """`handler` serves the signals `numbers` inside, in the main thread, which alone gets them.
 
-    A hang-up that is ignored already stays ignored: the command was started with `nohup`.
+    One that is ignored already stays ignored: the command was started with `nohup`, or in the
+    background of a script.
     """
     before = {}
     if threading.current_thread() is threading.main_thread():
         for number in numbers:
-            nohup = number == _HANG_UP and signal.getsignal(number) is signal.SIG_IGN
-            if not nohup:
+            if signal.getsignal(number) is not signal.SIG_IGN:
                 before[number] = signal.signal(number, handler)
     try:
         yield
