@@ -26,6 +26,7 @@ import numpy as np
 from tinygen.backend.numpy_backend.aligned import empty
 from tinygen.backend.numpy_backend.array import Array
 from tinygen.backend.numpy_backend.attention_mask import Visibility
+from tinygen.backend.numpy_backend.product import SMALL
 from tinygen.backend.numpy_backend.rows import ones
 from tinygen.backend.numpy_backend.softmax import is_safe
 
@@ -62,8 +63,9 @@ def attention_forward(
     q5, out5, shift4, inverse4 = (_grouped(a, k.shape[1]) for a in (q, out, *residual))
     with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
         for tile in _tiles(q5, visible):
-            queries, target = _stacked(q5[tile.queries] * scale), out5[tile.queries]
-            p, sums, shift = _exp_scores(queries, k[tile.keys], visible, tile)
+            keys, target = k[tile.keys], out5[tile.queries]
+            queries = _columns(q5[tile.queries], scale, keys.shape[2])
+            p, sums, shift = _exp_scores(queries, keys, visible, tile)
             values = (_transposed(p) @ v[tile.keys]).reshape(target.shape)
             inverse = _inverse(sums).reshape(target.shape[:4])
             np.multiply(values, inverse[..., None], out=target)
@@ -103,22 +105,20 @@ def attention_backward(
         dk[...], dv[...] = 0.0, 0.0
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         for tile in _tiles(q5, visible):
-            queries, grad = _stacked(q5[tile.queries] * scale), _stacked(g5[tile.queries])
-            keys, target = k[tile.keys], dq5[tile.queries]
-            inverse, delta = (_stacked(a[tile.queries]) for a in (inverse4, delta4))
-            # P = exp(S - shift) / sum, and the divisor goes to the smaller factors.
-            grad, delta = grad * inverse[..., None], delta * inverse
-            p = _scores(queries, keys, visible, tile)
+            queries, grad, inverse = q5[tile.queries], g5[tile.queries], inverse4[tile.queries]
+            keys, delta = k[tile.keys], _stacked(delta4[tile.queries] * inverse * scale)
+            p = _scores(_columns(queries, scale, keys.shape[2]), keys, visible, tile)
             if shifted:
                 p -= _stacked(shift4[tile.queries])[..., None, :]
             np.exp(p, out=p)
-            _add_product(p, grad, dv, tile)
-            dscores = np.matmul(v[tile.keys], _transposed(grad), out=empty(p.shape, p.dtype))
+            # P = exp(S - shift) / sum; the divisor, and dS's scale, go to the smaller factors.
+            _add_product(p, _stacked(grad * inverse[..., None]), dv, tile)
+            grad = _columns(grad, (inverse * scale)[..., None], keys.shape[2])
+            dscores = np.matmul(v[tile.keys], grad, out=empty(p.shape, p.dtype))
             dscores -= delta[..., None, :]
             dscores *= p
-            _add_product(dscores, queries, dk, tile)
-            dqueries = _transposed(dscores) @ keys
-            np.multiply(dqueries.reshape(target.shape), scale, out=target)
+            _add_product(dscores, _stacked(queries), dk, tile)
+            _product(_transposed(dscores), keys, dq5[tile.queries])
     return dq, dk, dv
 
 
@@ -168,13 +168,21 @@ def _exp_scores(
 
 
 def _scores(queries: Array, keys: Array, visible: Visibility, tile: _Tile) -> Array:
-    """K Q^T (..., keys, G rows), -inf where a query does not see a key; Q has been scaled."""
-    shape = (*keys.shape[:3], queries.shape[2])
-    scores = np.matmul(keys, _transposed(queries), out=empty(shape, keys.dtype))
+    """K Q^T (..., keys, G rows), -inf where a query does not see a key; Q is scaled, in columns."""
+    shape = (*keys.shape[:3], queries.shape[3])
+    scores = np.matmul(keys, queries, out=empty(shape, keys.dtype))
     n_rows = tile.queries[-1].stop - tile.queries[-1].start
     grouped = scores.reshape(*scores.shape[:-1], scores.shape[-1] // n_rows, n_rows)
     visible.hide(grouped, tile.queries, tile.keys)
     return scores
+
+
+def _product(a: Array, b: Array, target: Array) -> None:
+    """target (B, H_kv, G, T, D) = a b, where a has the rows G T."""
+    if target.shape[2] == 1:
+        np.matmul(a, b, out=target[:, :, 0])
+    else:
+        target[...] = (a @ b).reshape(target.shape)
 
 
 def _add_product(a: Array, b: Array, total: Array, tile: _Tile) -> None:
@@ -215,6 +223,23 @@ def _stacked(a: Array) -> Array:
     """(B, H_kv, G, T, ...) -> (B, H_kv, G T, ...): a view for G = 1."""
     batch, kv_heads, group, length = a.shape[:4]
     return a.reshape((batch, kv_heads, group * length, *a.shape[4:]))
+
+
+def _columns(a: Array, factor: Array | float, n_keys: int) -> Array:
+    """a (B, H_kv, G, T, D) times factor (a number, or one a row) -> (B, H_kv, D, G T), to stand on
+    the right of a product with `n_keys` rows.
+
+    The copy that scaling makes anyway is contiguous for a small product, which OpenBLAS multiplies
+    where it lies, twice as fast as a transposed one; a larger one is packed whatever its layout.
+    """
+    batch, kv_heads, group, length, width = a.shape
+    if n_keys * group * length * width > SMALL:
+        return _transposed(_stacked(a * factor))
+    columns = empty((batch, kv_heads, width, group, length), a.dtype)
+    if isinstance(factor, np.ndarray):
+        factor = factor.transpose(0, 1, 4, 2, 3)
+    np.multiply(a.transpose(0, 1, 4, 2, 3), factor, out=columns)
+    return columns.reshape(batch, kv_heads, width, group * length)
 
 
 def _transposed(a: Array) -> Array:
