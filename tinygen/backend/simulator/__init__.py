@@ -1,1 +1,1 @@
-"""Runs CUDA kernels on the CPU: the same .cu text, every CUDA thread a fiber, every access checked."""
+"""Runs CUDA kernels on the CPU: the same .cu text, a thread a fiber, every access checked."""
