@@ -13,7 +13,8 @@ from tinygen.cli import early  # noqa: F401  before NumPy, which takes its time:
 from tinygen import autograd, errors, ops, random, trace
 from tinygen.autograd import backward, checkpoint, grad
 from tinygen.backend import tune_allocator
-from tinygen.function import Function, FusedFunction, enable_grad, freeze, no_grad
+from tinygen.function import Function, FusedFunction
+from tinygen.grad_mode import enable_grad, freeze, no_grad
 from tinygen.ops import (
     arange,
     eye,

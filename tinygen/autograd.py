@@ -25,11 +25,11 @@ from tinygen.function import (
     Value,
     at_edge,
     edge_of,
-    enable_grad,
     form_of,
     serial_numbers,
     wrap,
 )
+from tinygen.grad_mode import enable_grad
 from tinygen.tensor import Tensor
 
 # ---- the walk ------------------------------------------------------------------------------------

@@ -13,18 +13,15 @@ the graph has no cycles and every buffer is freed as soon as nobody can need it.
 from __future__ import annotations
 
 import copy
-import functools
-import inspect
 import itertools
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ContextDecorator, contextmanager
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from tinygen import trace
 from tinygen.backend import Array, Backend, backend_of, plain_numbers, raw
 from tinygen.errors import DtypeError, GraphError, OutOfRangeError, ShapeError, TinygenError
+from tinygen.grad_mode import mode
 
 if TYPE_CHECKING:
     from tinygen.tensor import Tensor
@@ -36,94 +33,6 @@ Edge: TypeAlias = "tuple[Function | Tensor, int]"
 """Where a value came from: output `index` of a node, or a leaf Tensor (index 0)."""
 
 serial_numbers = itertools.count()
-
-
-# ---- what is recorded ----------------------------------------------------------------------------
-
-
-class _Mode(threading.local):
-    recording = True
-
-
-_mode = _Mode()
-
-
-class _Recording(ContextDecorator):
-    """Switches recording; a context manager and a decorator, reentrant and per thread."""
-
-    def __init__(self, recording: bool) -> None:
-        self.recording = recording
-        self.previous: list[bool] = []
-
-    def __enter__(self) -> None:
-        self.previous.append(_mode.recording)
-        _mode.recording = self.recording
-
-    def __exit__(self, *exc: object) -> None:
-        _mode.recording = self.previous.pop()
-
-    def __call__(self, fn: Any) -> Any:
-        """Decorate a function, or a generator function, whose body runs between its yields."""
-        if not inspect.isgeneratorfunction(fn):
-            return super().__call__(fn)
-
-        @functools.wraps(fn)
-        def generator(*args: Any, **kwargs: Any) -> Any:
-            inner = fn(*args, **kwargs)
-            resume = functools.partial(next, inner)
-            while True:
-                with self._recreate_cm():
-                    try:
-                        value = resume()
-                    except StopIteration as stop:
-                        return stop.value
-                try:
-                    resume = functools.partial(inner.send, (yield value))
-                except GeneratorExit:  # close(): what it cleans up is its body too
-                    with self._recreate_cm():
-                        inner.close()
-                    raise
-                except BaseException as error:  # throw(): for the body to handle
-                    resume = functools.partial(inner.throw, error)
-
-        return generator
-
-    def _recreate_cm(self) -> _Recording:
-        return _Recording(self.recording)  # a decorated function may recurse or run in threads
-
-
-def is_recording() -> bool:
-    return _mode.recording
-
-
-def no_grad() -> _Recording:
-    """Nothing inside records a graph: `with tg.no_grad(): ...` or `@tg.no_grad()`."""
-    return _Recording(False)
-
-
-def enable_grad() -> _Recording:
-    """Recording on again, inside a `no_grad` block."""
-    return _Recording(True)
-
-
-@contextmanager
-def freeze(*modules: Any) -> Iterator[None]:
-    """Inside, `modules` are constants: no parameter gathers a gradient and no buffer (running
-    statistics, power-iteration vectors) moves. Gradients still flow *through* them to their inputs.
-    """
-    parameters = {p: p.requires_grad for module in modules for p in module.parameters()}
-    parts = {part: part.frozen for module in modules for part in module.modules()}
-    try:
-        for parameter in parameters:
-            parameter.requires_grad = False
-        for part in parts:
-            part.frozen = True
-        yield
-    finally:
-        for parameter, required in parameters.items():
-            parameter.requires_grad = required
-        for part, frozen in parts.items():
-            part.frozen = frozen
 
 
 # ---- operations ----------------------------------------------------------------------------------
@@ -212,7 +121,7 @@ class Function:
             edge = None
             if isinstance(x, _Tensor):
                 any_tensor = True
-                if x.requires_grad and _mode.recording:
+                if x.requires_grad and mode.recording:
                     recording = True
                     edge = (x, 0) if x.node is None else (x.node, x.index)
                 x = x.data

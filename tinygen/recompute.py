@@ -19,12 +19,11 @@ from tinygen.function import (
     Value,
     at_edge,
     edge_of,
-    enable_grad,
     form_of,
-    is_recording,
     serial_numbers,
     wrap,
 )
+from tinygen.grad_mode import enable_grad, is_recording
 from tinygen.tensor import Tensor
 
 

@@ -30,7 +30,8 @@ active: Recorder | None = None
 
 _PACKAGE = Path(__file__).parent
 _ENGINE = tuple(str(_PACKAGE / part) for part in ("ops", "nn", "optim", "backend")) + tuple(
-    str(_PACKAGE / part) for part in ("autograd.py", "function.py", "tensor.py", "trace.py")
+    str(_PACKAGE / f"{part}.py")
+    for part in ("autograd", "function", "grad_mode", "recompute", "tensor", "trace")
 )
 _STANDARD = str(Path(weakref.__file__).parent)  # frames of contextlib and the like
 

@@ -29,7 +29,7 @@ from tinygen import trace
 from tinygen.arguments import float_dtype, saved_array
 from tinygen.backend import backend_of
 from tinygen.errors import CheckpointError, UsageError
-from tinygen.function import no_grad
+from tinygen.grad_mode import no_grad
 from tinygen.nn.parameter import Buffer, Parameter
 from tinygen.random import Generator
 from tinygen.recompute import is_replaying

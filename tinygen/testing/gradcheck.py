@@ -23,7 +23,7 @@ import numpy as np
 from tinygen import autograd
 from tinygen.arguments import integer
 from tinygen.errors import DtypeError
-from tinygen.function import no_grad
+from tinygen.grad_mode import no_grad
 from tinygen.tensor import Tensor
 from tinygen.testing.applying import leaves_of, witnessed
 from tinygen.testing.derivatives import UNIT, Array, Arrays, flat, noise, slopes

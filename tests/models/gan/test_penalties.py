@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import tinygen as tg
 from tinygen import ops
 from tinygen.errors import ShapeError, UsageError
-from tinygen.function import enable_grad
+from tinygen.grad_mode import enable_grad
 from tinygen.models.gan import (
     Discriminator,
     GANConfig,

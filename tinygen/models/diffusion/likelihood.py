@@ -21,7 +21,8 @@ from tinygen import autograd
 from tinygen.arguments import integer, number
 from tinygen.backend import backend_of
 from tinygen.errors import ShapeError
-from tinygen.function import Value, enable_grad
+from tinygen.function import Value
+from tinygen.grad_mode import enable_grad
 from tinygen.models.diffusion.levels import Floats, require_batch
 from tinygen.models.diffusion.ode import dormand_prince
 from tinygen.models.diffusion.sampling.steps import Denoise

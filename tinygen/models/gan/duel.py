@@ -18,7 +18,8 @@ from tinygen import nn, ops
 from tinygen.arguments import number
 from tinygen.backend import Array
 from tinygen.errors import UsageError
-from tinygen.function import Value, freeze, no_grad
+from tinygen.function import Value
+from tinygen.grad_mode import freeze, no_grad
 from tinygen.models.checks import require_examples
 from tinygen.models.gan.augment import DiffAugment
 from tinygen.models.gan.losses import LOSSES, Loss

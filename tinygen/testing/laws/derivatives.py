@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygen import ops
 from tinygen.backend import Array
-from tinygen.function import no_grad
+from tinygen.grad_mode import no_grad
 from tinygen.tensor import Tensor
 from tinygen.testing.applying import (
     Arrays,

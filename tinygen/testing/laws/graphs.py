@@ -10,7 +10,8 @@ from contextlib import contextmanager
 import numpy as np
 
 from tinygen import autograd
-from tinygen.function import Function, FusedFunction, no_grad
+from tinygen.function import Function, FusedFunction
+from tinygen.grad_mode import no_grad
 from tinygen.tensor import Tensor
 from tinygen.testing.applying import applied, cotangents, gradients, nodes_of
 from tinygen.testing.bounds import as_tuple

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 from tinygen.arguments import numbers
 from tinygen.errors import ShapeError, UsageError
-from tinygen.function import Value, no_grad
+from tinygen.function import Value
+from tinygen.grad_mode import no_grad
 from tinygen.models.diffusion.levels import normal_like, require_batch
 from tinygen.ops import astype
 from tinygen.random import Generator
