@@ -98,8 +98,11 @@ FAMILIES = (
     "indexing",
     "linalg",
     "fused",
+    "attention",
     "losses",
     "convolution",
+    "pooling",
+    "image_norms",
     "images",
 )
 
