@@ -10,8 +10,9 @@ from tinygen.models.vae.likelihoods import (
     Gaussian,
     Likelihood,
 )
+from tinygen.models.vae.networks import VAEConfig
 from tinygen.models.vae.quantizer import Quantised, VectorQuantizer, usage
-from tinygen.models.vae.vae import VAE, VAEConfig, kl_warmup
+from tinygen.models.vae.vae import VAE, kl_warmup
 from tinygen.models.vae.vqvae import VQVAE, VQVAEConfig
 
 __all__ = [
