@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import time
 from collections.abc import Callable
@@ -20,16 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-for _name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
-    os.environ.setdefault(_name, "1")
+import numpy as np
+import torch
+import torch.nn.functional as F
+from threadpoolctl import threadpool_limits
 
-import numpy as np  # noqa: E402  # after the number of threads is set
-import torch  # noqa: E402
-import torch.nn.functional as F  # noqa: E402
-
-import tinygen as tg  # noqa: E402
-from tinygen.backend.geometry import Geometry  # noqa: E402
-from tinygen.ops.convolution import Conv2d, Conv2dWeightGradient, ConvTranspose2d  # noqa: E402
+import tinygen as tg
+from tinygen.backend.geometry import Geometry
+from tinygen.ops.convolution import Conv2d, Conv2dWeightGradient, ConvTranspose2d
 
 PASSES = ("forward", "input gradient", "weight gradient")
 
@@ -173,6 +170,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.05)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    threadpool_limits(1)  # NumPy's, to the end of the process
     torch.set_num_threads(1)
     tg.tune_allocator()
     record = []

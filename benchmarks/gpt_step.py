@@ -19,11 +19,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from interleaved import ONE_THREAD, compare, print_steps
+
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
-
-from interleaved import ONE_THREAD, compare, print_steps  # noqa: E402  # a script beside this one
-
 CANDIDATES = str(HERE / "gpt_step_candidates.py")
 
 

@@ -9,17 +9,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
+from interleaved import compare
+from norm_layers_candidates import CASES
 
-from interleaved import compare  # noqa: E402  # a script beside this one
-from norm_layers_candidates import CASES  # noqa: E402
-
-CANDIDATES = str(HERE / "norm_layers_candidates.py")
+CANDIDATES = str(Path(__file__).parent / "norm_layers_candidates.py")
 
 
 def main() -> None:

@@ -10,15 +10,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
+from interleaved import compare, print_steps
 
-from interleaved import compare, print_steps  # noqa: E402  # a script beside this one
-
-CANDIDATES = str(HERE / "vae_step_candidates.py")
+CANDIDATES = str(Path(__file__).parent / "vae_step_candidates.py")
 BUILDERS = {
     "tinygen": "tinygen_step",
     "PyTorch, fused": "torch_fused_step",
