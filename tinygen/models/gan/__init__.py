@@ -1,8 +1,9 @@
 """Generative adversarial networks."""
 
 from tinygen.models.gan.augment import DiffAugment
+from tinygen.models.gan.config import GANConfig
 from tinygen.models.gan.duel import Duel, Objective
-from tinygen.models.gan.gan import Discriminator, GANConfig, Generator
+from tinygen.models.gan.gan import Discriminator, Generator
 from tinygen.models.gan.losses import (
     LOSSES,
     Hinge,

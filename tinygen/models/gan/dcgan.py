@@ -20,7 +20,8 @@ from typing import Any
 from tinygen import nn, ops
 from tinygen.errors import UsageError
 from tinygen.function import Value
-from tinygen.models.gan.gan import GANConfig, normalised
+from tinygen.models.gan.config import GANConfig
+from tinygen.models.gan.mlp import normalised
 from tinygen.nn import init
 from tinygen.random import Generator as Random
 
