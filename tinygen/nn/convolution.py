@@ -7,9 +7,10 @@ of the weight but the first. Every layer can be called with a `weight` in place 
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from tinygen import ops
+from tinygen.arguments import integer
 from tinygen.backend.geometry import Pair
 from tinygen.errors import UsageError
 from tinygen.function import Value
@@ -17,17 +18,14 @@ from tinygen.nn import init
 from tinygen.nn.module import Module
 from tinygen.nn.parameter import Parameter
 from tinygen.nn.sizes import require_sizes
-from tinygen.ops.pairs import integer, pair
+from tinygen.ops.pairs import pair
 from tinygen.random import Generator
 
 
-class Conv2d(Module):
-    """`tg.ops.conv2d` with learned weight (out_channels, kH, kW, in_channels/groups) and bias.
+class _Convolution(Module):
+    """`Conv1d` and `Conv2d`: the same options, along one axis or two."""
 
-    Sizes and options are one number or a pair for rows and columns. With padding="same" and a
-    stride of 1 the output has the input's sides; where that needs an odd number of zeros, the one
-    more stands at the end.
-    """
+    axes: ClassVar[int]
 
     def __init__(
         self,
@@ -42,28 +40,67 @@ class Conv2d(Module):
         bias: bool = True,
         rng: Generator,
     ) -> None:
-        _require_channels("Conv2d", in_channels, out_channels, groups)
-        self.kernel_size = pair("Conv2d", "kernel_size", kernel_size, 1)
-        self.stride = pair("Conv2d", "stride", stride, 1)
-        self.dilation = pair("Conv2d", "dilation", dilation, 1)
+        _require_channels(type(self).__name__, in_channels, out_channels, groups)
+        self.kernel_size = self._by_axis("kernel_size", kernel_size, 1)
+        self.stride = self._by_axis("stride", stride, 1)
+        self.dilation = self._by_axis("dilation", dilation, 1)
         self.groups = groups
         self.same = padding == "same"
-        rows, columns = (
-            _zeros("Conv2d", padding if isinstance(padding, (int, str)) else padding[i], k, s, d)
-            for i, (k, s, d) in enumerate(
-                zip(self.kernel_size, self.stride, self.dilation, strict=True)
-            )
-        )
-        self.padding, self.more = (rows[0], columns[0]), (rows[1], columns[1])
+        if isinstance(padding, str):
+            self.padding, self.more = self._halves(padding)
+        else:
+            self.padding, self.more = self._by_axis("padding", padding, 0), (0,) * self.axes
         shape = (out_channels, *self.kernel_size, in_channels // groups)
         self.weight, self.bias = _start(shape, out_channels, bias, rng)
 
+    def _by_axis(self, name: str, value: Any, least: int) -> Any:
+        """The option `name` as a tuple with one number for each axis."""
+        layer = type(self).__name__
+        if self.axes == 2:
+            return pair(layer, name, value, least)
+        return (integer(f"{layer}: {name}", value, least),)
+
+    def _halves(self, padding: str) -> tuple[Any, Any]:
+        """padding="same": how many zeros stand at both ends of each axis, and how many more at its
+        end."""
+        layer = type(self).__name__
+        if padding != "same":
+            raise UsageError(f'{layer}: padding is {padding!r}; give a number or "same".')
+        if any(stride != 1 for stride in self.stride):
+            raise UsageError(
+                f'{layer}: padding="same" needs a stride of 1, and it is {_short(self.stride)}; '
+                "give the padding as a number."
+            )
+        needed = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]
+        return tuple(n // 2 for n in needed), tuple(n % 2 for n in needed)
+
     def forward(self, x: Value, weight: Value = None) -> Any:
         if any(self.more):
-            x = ops.pad(x, ((0, 0), (0, self.more[0]), (0, self.more[1]), (0, 0)))
+            x = ops.pad(x, ((0, 0), *((0, more) for more in self.more), (0, 0)))
+        return self._convolved(x, self.weight if weight is None else weight)
+
+    def _convolved(self, x: Value, weight: Value) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} does not define _convolved")
+
+    def settings(self) -> str:
+        out_channels, *_, width = self.weight.shape
+        return _settings(self, width * self.groups, out_channels)
+
+
+class Conv2d(_Convolution):
+    """`tg.ops.conv2d` with learned weight (out_channels, kH, kW, in_channels/groups) and bias.
+
+    Sizes and options are one number or a pair for rows and columns. With padding="same" and a
+    stride of 1 the output has the input's sides; where that needs an odd number of zeros, the one
+    more stands at the end.
+    """
+
+    axes = 2
+
+    def _convolved(self, x: Value, weight: Value) -> Any:
         return ops.conv2d(
             x,
-            self.weight if weight is None else weight,
+            weight,
             self.bias,
             stride=self.stride,
             padding=self.padding,
@@ -71,56 +108,24 @@ class Conv2d(Module):
             groups=self.groups,
         )
 
-    def settings(self) -> str:
-        out_channels, _, _, width = self.weight.shape
-        return _settings(self, width * self.groups, out_channels)
 
-
-class Conv1d(Module):
+class Conv1d(_Convolution):
     """`tg.ops.conv1d` with learned weight (out_channels, k, in_channels/groups) and bias; as
-    `Conv2d`, along the one axis of a sequence."""
+    `Conv2d`, along the one axis of a sequence, with one number an option."""
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int,
-        *,
-        stride: int = 1,
-        padding: int | Literal["same"] = 0,
-        dilation: int = 1,
-        groups: int = 1,
-        bias: bool = True,
-        rng: Generator,
-    ) -> None:
-        _require_channels("Conv1d", in_channels, out_channels, groups)
-        self.kernel_size = integer("Conv1d", "kernel_size", kernel_size, 1)
-        self.stride = integer("Conv1d", "stride", stride, 1)
-        self.dilation = integer("Conv1d", "dilation", dilation, 1)
-        self.groups = groups
-        self.same = padding == "same"
-        self.padding, self.more = _zeros(
-            "Conv1d", padding, self.kernel_size, self.stride, self.dilation
-        )
-        shape = (out_channels, self.kernel_size, in_channels // groups)
-        self.weight, self.bias = _start(shape, out_channels, bias, rng)
+    axes = 1
 
-    def forward(self, x: Value, weight: Value = None) -> Any:
-        if self.more:
-            x = ops.pad(x, ((0, 0), (0, self.more), (0, 0)))
+    def _convolved(self, x: Value, weight: Value) -> Any:
+        (stride,), (padding,), (dilation,) = self.stride, self.padding, self.dilation
         return ops.conv1d(
             x,
-            self.weight if weight is None else weight,
+            weight,
             self.bias,
-            stride=self.stride,
-            padding=self.padding,
-            dilation=self.dilation,
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
             groups=self.groups,
         )
-
-    def settings(self) -> str:
-        out_channels, _, width = self.weight.shape
-        return _settings(self, width * self.groups, out_channels)
 
 
 class ConvTranspose2d(Module):
@@ -144,10 +149,8 @@ class ConvTranspose2d(Module):
         name = "ConvTranspose2d"
         _require_channels(name, in_channels, out_channels, groups)
         self.kernel_size = pair(name, "kernel_size", kernel_size, 1)
-        self.stride, self.dilation = (
-            pair(name, "stride", stride, 1),
-            pair(name, "dilation", dilation, 1),
-        )
+        self.stride = pair(name, "stride", stride, 1)
+        self.dilation = pair(name, "dilation", dilation, 1)
         self.padding = pair(name, "padding", padding, 0)
         self.output_padding = pair(name, "output_padding", output_padding, 0)
         self.groups = groups
@@ -180,21 +183,6 @@ def _require_channels(layer: str, in_channels: int, out_channels: int, groups: i
             )
 
 
-def _zeros(layer: str, padding: int | str, kernel: int, stride: int, dilation: int) -> Pair:
-    """How many zeros stand at both ends of an axis, and how many more at its end."""
-    if padding == "same":
-        if stride != 1:
-            raise UsageError(
-                f'{layer}: padding="same" needs a stride of 1, and it is {stride}; give the '
-                "padding as a number."
-            )
-        needed = dilation * (kernel - 1)
-        return needed // 2, needed % 2
-    if isinstance(padding, str):
-        raise UsageError(f'{layer}: padding is {padding!r}; give a number or "same".')
-    return integer(layer, "padding", padding, 0), 0
-
-
 def _start(
     shape: tuple[int, ...], out_channels: int, bias: bool, rng: Generator
 ) -> tuple[Parameter, Parameter | None]:
@@ -218,6 +206,6 @@ def _settings(layer: Any, in_channels: int, out_channels: int) -> str:
     return text if layer.bias is not None else f"{text}, bias=False"
 
 
-def _short(value: int | Pair) -> int | Pair:
-    """A pair of equal numbers as one."""
-    return value[0] if isinstance(value, tuple) and value[0] == value[1] else value
+def _short(value: Any) -> Any:
+    """Equal numbers of all axes as one."""
+    return value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value

@@ -19,12 +19,13 @@ from math import prod
 from typing import Any
 
 from tinygen import ops
+from tinygen.arguments import integer
 from tinygen.backend import Array
 from tinygen.backend.geometry import Geometry, Pair
 from tinygen.errors import DtypeError, ShapeError, UsageError
 from tinygen.function import Function, Value
 from tinygen.ops.checks import same_float_dtype
-from tinygen.ops.pairs import integer, pair
+from tinygen.ops.pairs import pair
 
 __all__ = ["conv1d", "conv2d", "conv_transpose2d"]
 
@@ -262,7 +263,7 @@ def conv1d(
             )
     options = {"stride": stride, "padding": padding, "dilation": dilation}
     for name, option in options.items():
-        integer("conv1d", name, option, least=0 if name == "padding" else 1)
+        integer(f"conv1d: {name}", option, least=0 if name == "padding" else 1)
     y = conv2d(
         ops.expand_dims(x, 1),
         ops.expand_dims(weight, 1),
@@ -315,7 +316,7 @@ def _geometry(
         pair(op, "stride", stride, least=1),
         pair(op, "padding", padding, least=0),
         pair(op, "dilation", dilation, least=1),
-        integer(op, "groups", groups, least=1),
+        integer(f"{op}: groups", groups, least=1),
     )
 
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinygen import ops
+from tinygen.arguments import integer
 from tinygen.backend import Array
 from tinygen.errors import ShapeError, UsageError
 from tinygen.function import FusedFunction, Value
 from tinygen.ops.checks import same_float_dtype
 from tinygen.ops.linear import ACTIVATIONS, activated
-from tinygen.ops.pairs import integer
 
 __all__ = ["group_norm", "instance_norm"]
 
@@ -81,7 +81,7 @@ def group_norm(
     x (N, ..., C), weight and bias (C,) -> (N, ..., C); one float dtype. The statistics of a group
     are over its C / groups channels and every position; the variance is the biased one.
     """
-    groups = integer("group_norm", "groups", groups, 1)
+    groups = integer("group_norm: groups", groups, 1)
     _check("group_norm", x, weight, bias, eps)
     if x.shape[-1] % groups:
         raise ShapeError(

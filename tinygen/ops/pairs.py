@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-from operator import index
 from typing import Any
 
+from tinygen.arguments import integer
 from tinygen.backend.geometry import Pair
 from tinygen.errors import UsageError
-
-
-def integer(op: str, name: str, value: Any, least: int) -> int:
-    """`value` as an int of at least `least`; UsageError otherwise."""
-    try:
-        number = index(value)
-    except TypeError:
-        number = least - 1
-    if number < least or isinstance(value, bool):
-        raise UsageError(f"{op}: {name} is {value!r}; it must be an integer of at least {least}.")
-    return number
 
 
 def pair(op: str, name: str, value: Any, least: int) -> Pair:
@@ -27,6 +16,7 @@ def pair(op: str, name: str, value: Any, least: int) -> Pair:
             raise UsageError(
                 f"{op}: {name} is {value!r}; give one number, or two for rows and columns."
             )
-        return integer(op, name, value[0], least), integer(op, name, value[1], least)
-    both = integer(op, name, value, least)
+        rows, columns = value
+        return integer(f"{op}: {name}", rows, least), integer(f"{op}: {name}", columns, least)
+    both = integer(f"{op}: {name}", value, least)
     return both, both

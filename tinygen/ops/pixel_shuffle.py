@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from tinygen import ops
+from tinygen.arguments import integer
 from tinygen.errors import DtypeError, ShapeError
 from tinygen.function import Value
-from tinygen.ops.pairs import integer
 
 __all__ = ["pixel_shuffle", "pixel_unshuffle"]
 
@@ -47,4 +47,4 @@ def _checked(op: str, x: Value, factor: int) -> int:
         raise DtypeError(f"{op}: x is an array or a Tensor, not {type(x).__name__}.")
     if x.ndim != 4:
         raise ShapeError(f"{op}: x has shape {x.shape}; images are (N, H, W, C).")
-    return integer(op, "factor", factor, 1)
+    return integer(f"{op}: factor", factor, 1)
