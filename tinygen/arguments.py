@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import math
 import operator
-import sys
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from tinygen.errors import CheckpointError, DtypeError, UsageError
-
-_LARGEST = sys.float_info.max
 
 
 def index(value: Any) -> int:
@@ -39,8 +36,12 @@ def integer(name: str, value: Any, least: int | None = None) -> int:
 
 def is_finite(value: Any) -> bool:
     """Whether `value` is a finite real number, which text, None and NaN are not."""
-    real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    return bool(real and -_LARGEST <= value <= _LARGEST)
+    if not isinstance(value, (int, float, np.integer, np.floating)) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond every float
+        return False
 
 
 def number(

@@ -122,6 +122,11 @@ def test_settings_that_cannot_be_are_refused(options, message):
         Sampler(**options)
 
 
+def test_numpys_numbers_are_settings():
+    sampler = Sampler(np.float32(0.5), top_k=np.int8(2), top_p=np.float16(0.5))
+    assert sampler.probabilities(np.array([[0.0, 1.0, 2.0]])).tolist() == [[0, 0, 1]]
+
+
 def test_drawing_needs_a_generator():
     with pytest.raises(UsageError, match="rng"):
         Sampler().choose(np.zeros((1, 2)), None)

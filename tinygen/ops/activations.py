@@ -11,10 +11,11 @@ import math
 from typing import Any
 
 from tinygen import ops
+from tinygen.arguments import number
 from tinygen.backend import Array
 from tinygen.function import Function, FusedFunction, Value
 from tinygen.ops.casting import as_floats
-from tinygen.ops.checks import number, one_of, same_float_dtype
+from tinygen.ops.checks import one_of, same_float_dtype
 
 __all__ = [
     "erf",
@@ -221,7 +222,7 @@ def leaky_relu(x: Value, negative_slope: float = 0.01) -> Any:
 
     `negative_slope` is a finite number.
     """
-    slope = number("leaky_relu", "negative_slope", negative_slope)
+    slope = number("leaky_relu: negative_slope", negative_slope)
     return LeakyReLU.apply(as_floats(x), slope=slope)
 
 

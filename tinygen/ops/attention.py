@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinygen import ops
+from tinygen.arguments import number
 from tinygen.backend import Array, backend_of
 from tinygen.errors import DtypeError, ShapeError, UsageError
 from tinygen.function import FusedFunction, Value
-from tinygen.ops.checks import number, same_float_dtype, whole
+from tinygen.ops.checks import same_float_dtype, whole
 from tinygen.tensor import Tensor
 
 __all__ = ["attention", "packed_attention"]
@@ -244,5 +245,5 @@ def _checked_options(scale: float | None, window: int | None, D: int) -> float:
             f"attention: window is {window}; a query sees at least itself, so 1 or more."
         )
     if scale is not None:
-        scale = number("attention", "scale", scale)
+        scale = number("attention: scale", scale)
     return 1 / math.sqrt(D) if scale is None and D else 1.0 if scale is None else scale

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Mapping, Sequence
-from numbers import Real
 from typing import Any
 
 from tinygen.errors import DtypeError, UsageError
@@ -52,10 +50,3 @@ def whole(op: str, name: str, value: Any) -> int:
         return operator.index(value)
     except TypeError as error:
         raise DtypeError(f"{op}: {name} is an integer, not {value!r}.") from error
-
-
-def number(op: str, name: str, value: Any) -> float:
-    """`value` as a finite Python float: any real number will do, NumPy's too."""
-    if not isinstance(value, Real) or not math.isfinite(value):
-        raise UsageError(f"{op}: {name} is a finite number, not {value!r}.")
-    return float(value)

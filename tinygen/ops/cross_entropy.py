@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinygen import ops
+from tinygen.arguments import number
 from tinygen.backend import Array
 from tinygen.errors import DtypeError, OutOfRangeError, ShapeError, UsageError
 from tinygen.function import FusedFunction, Value
-from tinygen.ops.checks import known_reduction, number, same_float_dtype, whole
+from tinygen.ops.checks import known_reduction, same_float_dtype, whole
 from tinygen.tensor import Tensor
 
 __all__ = ["cross_entropy"]
@@ -108,9 +109,8 @@ def cross_entropy(
     same_float_dtype("cross_entropy", logits=logits)
     if ignore_index is not None:
         ignore_index = whole("cross_entropy", "ignore_index", ignore_index)
-    z_loss = number("cross_entropy", "z_loss", z_loss)
-    if not 0 <= number("cross_entropy", "label_smoothing", label_smoothing) <= 1:
-        raise UsageError(f"cross_entropy: label_smoothing is {label_smoothing}; it lies in [0, 1].")
+    z_loss = number("cross_entropy: z_loss", z_loss)
+    number("cross_entropy: label_smoothing", label_smoothing, least=0, most=1)
     if logits.ndim < 1 or logits.shape[-1] == 0:
         raise ShapeError(f"cross_entropy: logits of shape {logits.shape} have no classes.")
     lead = logits.shape[:-1]

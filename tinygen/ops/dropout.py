@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from tinygen.arguments import number
 from tinygen.backend import Array
 from tinygen.errors import DtypeError, ShapeError, UsageError
 from tinygen.function import Function, Value
-from tinygen.ops.checks import number, same_float_dtype
+from tinygen.ops.checks import same_float_dtype
 from tinygen.random import Generator
 from tinygen.tensor import Tensor
 
@@ -33,8 +34,7 @@ def dropout(x: Value, p: float, *, rng: Generator | None = None, mask: Value = N
     expectation of the output is `x` (Srivastava et al. 2014, in its inverted form). 0 <= p < 1.
     """
     same_float_dtype("dropout", x=x)
-    if not 0 <= number("dropout", "p", p) < 1:
-        raise UsageError(f"dropout: p is {p}; it lies in [0, 1).")
+    number("dropout: p", p, least=0, below=1)
     if mask is None and p == 0:
         return x
     if mask is None:

@@ -6,10 +6,11 @@ import math
 from typing import Any
 
 from tinygen import ops
+from tinygen.arguments import number
 from tinygen.backend import Array
-from tinygen.errors import ShapeError, UsageError
+from tinygen.errors import ShapeError
 from tinygen.function import FusedFunction, Value
-from tinygen.ops.checks import known_reduction, number, same_float_dtype
+from tinygen.ops.checks import known_reduction, same_float_dtype
 
 __all__ = [
     "bce_with_logits",
@@ -70,8 +71,7 @@ def huber_loss(x: Value, target: Value, *, delta: float = 1.0, reduction: str = 
     Same shapes and dtype; delta > 0.
     """
     _check("huber_loss", reduction, x=x, target=target)
-    if not number("huber_loss", "delta", delta) > 0:
-        raise UsageError(f"huber_loss: delta is {delta}; it must be positive.")
+    number("huber_loss: delta", delta, above=0)
     d = x - target
     near = ops.clip(d, -delta, delta)  # both branches in one: near (d - near / 2)
     return _reduced(ops.multiply(near, d - 0.5 * near), reduction)

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinygen import ops
+from tinygen.arguments import number
 from tinygen.backend import Array
-from tinygen.errors import ShapeError, UsageError
+from tinygen.errors import ShapeError
 from tinygen.function import FusedFunction, Value
-from tinygen.ops.checks import number, same_float_dtype
+from tinygen.ops.checks import same_float_dtype
 
 __all__ = ["layer_norm", "rms_norm"]
 
@@ -84,8 +85,7 @@ def rms_norm(x: Value, weight: Value = None, *, eps: float = 1e-6) -> Any:
 
 def _check(op: str, x: Value, eps: float, **affine: Value) -> None:
     same_float_dtype(op, affine, x=x)
-    if not number(op, "eps", eps) >= 0:
-        raise UsageError(f"{op}: eps is {eps}; it must not be negative.")
+    number(f"{op}: eps", eps, least=0)
     if x.ndim < 1:
         raise ShapeError(f"{op}: x needs at least one axis to normalise over.")
     for name, value in affine.items():

@@ -12,11 +12,11 @@ from operator import index
 from typing import Any
 
 from tinygen import ops
+from tinygen.arguments import number
 from tinygen.backend import Array
 from tinygen.errors import DtypeError, ShapeError
 from tinygen.function import Function, Value
 from tinygen.ops.casting import as_floats
-from tinygen.ops.checks import number
 from tinygen.ops.shape import axis_from_front
 
 __all__ = ["cumsum", "mean", "std", "sum", "sum_to", "var"]
@@ -151,13 +151,13 @@ def var(x: Value, axis: Axis = None, keepdims: bool = False, correction: float =
 
     correction=1 gives the unbiased estimate. NaN unless n > correction. Integers give float64.
     """
-    correction = number("var", "correction", correction)
+    correction = number("var: correction", correction)
     return Var.apply(as_floats(x), axis=axis, keepdims=keepdims, correction=correction)
 
 
 def std(x: Value, axis: Axis = None, keepdims: bool = False, correction: float = 0) -> Any:
     """The square root of `var`. Where all elements are equal the gradient is 0."""
-    correction = number("std", "correction", correction)
+    correction = number("std: correction", correction)
     return Std.apply(as_floats(x), axis=axis, keepdims=keepdims, correction=correction)
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from tinygen import ops
+from tinygen.arguments import number
 from tinygen.backend import Array, backend_of
-from tinygen.errors import DtypeError, ShapeError, UsageError
+from tinygen.errors import DtypeError, ShapeError
 from tinygen.function import FusedFunction, Value
-from tinygen.ops.checks import number, same_float_dtype
+from tinygen.ops.checks import same_float_dtype
 from tinygen.tensor import Tensor
 
 __all__ = ["rope"]
@@ -62,8 +63,7 @@ def rope(
     same_float_dtype("rope", x=x)
     if x.ndim < 2 or x.shape[-1] % 2:
         raise ShapeError(f"rope: x has shape {x.shape}; it is (..., T, D) with D even.")
-    if not number("rope", "base", base) > 0:
-        raise UsageError(f"rope: base is {base}; it must be positive.")
+    number("rope: base", base, above=0)
     data = x.data if isinstance(x, Tensor) else x
     xp = backend_of([data]).xp
     T, D = x.shape[-2:]
