@@ -112,8 +112,31 @@ def test_eval_says_the_criterion_its_baseline_and_the_measures(
     }
     assert expected[name] <= found.keys()
     assert main(["eval", str(runs / name), "--samples", "120"]) == 0
-    assert "step 3:" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "step 3:" in out
+    assert ("finding: mode collapse: " in out) == (name == "gan")  # three steps are too few
+    assert bool(found["findings"]) == (name == "gan")
     assert main(["eval", str(runs / name), "--samples", "3"]) == 2
+
+
+def test_eval_draws_as_sample_would(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def judged(*options: str) -> float:
+        assert main(["eval", str(runs / "diffusion"), "--samples", "120", "--json", *options]) == 0
+        found: float = json.loads(capsys.readouterr().out)["frechet"]
+        return found
+
+    plain = judged()
+    assert judged("--guidance", "1", "--steps", "20", "--sampler", "heun") == plain
+    assert judged("--guidance", "3") != plain
+    assert judged("--steps", "4") != plain
+    for options, sentence in [
+        (["--label", "3"], "unknown option --label"),
+        (["--mean", "true"], "unknown option --mean"),
+        (["--guidance", "-1"], "--guidance must be at least 0"),
+        (["--samples", "20"], "--samples must be at least 100"),
+    ]:
+        assert main(["eval", str(runs / "diffusion"), *options]) == 2
+        assert sentence in capsys.readouterr().err
 
 
 def test_help_of_a_family_has_its_own_settings(capsys: pytest.CaptureFixture[str]) -> None:

@@ -209,3 +209,16 @@ def test_the_slope_of_a_walk_leaves_every_digit_and_comes_back() -> None:
     frames = list(painter.paint(2, Generator(3), chosen.sampling.overridden([("what", "walk")])))
     assert len(frames) == 17
     np.testing.assert_allclose(frames[0], frames[-1], atol=1e-5)
+
+
+def test_a_gan_that_collapses_says_so_and_one_that_learns_does_not() -> None:
+    learning = family("gan").build(family("gan").presets["ring"])
+    for _ in range(1200):
+        learning.step(learning.next_batch())
+    learning.evaluate()
+    assert learning.findings() == []
+    for parameter in learning.painter.generator.parameters()[-2:]:
+        parameter.data[...] = 0.01  # every sample in one place
+    learning.ema = type(learning.ema)(learning.painter.generator, 0.99)
+    learning.evaluate()
+    assert any(finding.startswith("mode collapse: ") for finding in learning.findings())

@@ -88,9 +88,12 @@ def test_plain_lines_come_first_last_and_every_ten_seconds() -> None:
         progress.update(
             step, {"loss": 1 / step, "lr": 0.5} | ({"val_loss": 2.0} if step == 5 else {})
         )
+        if step == 1:
+            progress.tell("step 1: sinking")
     progress.close()
     assert stream.getvalue().splitlines() == [
         "step 1/8  loss 1  lr 0.5",
+        "step 1: sinking",
         "step 4/8  loss 0.25  lr 0.5  16 s left",
         "step 7/8  loss 0.1429  val_loss 2  lr 0.5  4 s left",
         "step 8/8  loss 0.125  val_loss 2  lr 0.5",
@@ -109,8 +112,10 @@ def test_a_terminal_gets_a_live_line_and_a_pipe_plain_ones() -> None:
     assert isinstance(live, LiveLine)
     for step in (2, 3):
         live.update(step, {"loss": 0.5})
+        live.tell(f"step {step}: [sinking]: 5 %")
     live.close()
     assert "step 3/3" in stream.getvalue()
+    assert "step 2: [sinking]: 5 %" in stream.getvalue()
 
 
 def test_a_live_line_that_never_began_closes() -> None:

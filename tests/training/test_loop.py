@@ -31,9 +31,13 @@ class Silent:
 
     def __init__(self, stop: float = math.inf) -> None:
         self.stop, self.step = stop, 0
+        self.told: list[str] = []
 
     def update(self, step: int, metrics: Any) -> None:
         self.step = step
+
+    def tell(self, sentence: str) -> None:
+        self.told.append(sentence)
 
     def close(self) -> None:
         pass
@@ -93,6 +97,20 @@ def test_the_last_two_checkpoints_and_the_best_are_kept(tmp_path: Path) -> None:
     assert run.best_step() == 20
     assert (metrics["best_step"], metrics["best_val_loss"]) == (20, 1.0)
     assert [line["step"] for line in trace(run) if "val_loss" in line] == [10, 20, 30, 40, 50, 60]
+
+
+def test_a_finding_is_told_once_and_logged_each_time(tmp_path: Path) -> None:
+    class Sinking(ToyRecipe):
+        def findings(self) -> tuple[str, ...]:
+            sunk = f"sinking: at {self.steps_done}"
+            return (sunk, "leaking: much") if self.steps_done >= 20 else (sunk,)
+
+    run, progress = new_run(tmp_path / "run"), Silent()
+    train(Sinking(CONFIG), CONFIG.training, run, progress=progress)
+    assert progress.told == ["step 10: sinking: at 10", "step 20: leaking: much"]
+    logged = {line["step"]: line["findings"] for line in trace(run) if "findings" in line}
+    leaking = {step: [f"sinking: at {step}", "leaking: much"] for step in (20, 30)}
+    assert logged == {10: ["sinking: at 10"], **leaking}
 
 
 def test_lines_beyond_the_checkpoint_are_dropped_on_resume(tmp_path: Path) -> None:

@@ -72,6 +72,9 @@ class ToyRecipe:
     def evaluate(self) -> Metrics:
         return {"val_loss": float(((self.weight - 1) ** 2).mean())}
 
+    def findings(self) -> tuple[str, ...]:
+        return ()
+
     def baseline(self) -> tuple[str, float]:
         return "zero", 1.0
 

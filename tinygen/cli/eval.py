@@ -1,7 +1,10 @@
 """Measure a run on the held-out part of its own data: tinygen eval runs/demo/gpt
 
-Images are also judged by distances of samples to held-out ones, between a floor (real images) and a
-ceiling (a Gaussian fit); the VAE by importance-sampled likelihood.
+Images are also judged by distances of samples to held-out ones, between a floor (real images) and
+a ceiling (a Gaussian fit); the VAE by importance-sampled likelihood. The samples are drawn as
+`sample` draws them with the same options:
+
+tinygen eval runs/mine --guidance 3 --steps 18 --samples 1000
 """
 
 import argparse
@@ -16,7 +19,11 @@ from tinygen.backend.threads import blas_threads
 from tinygen.cli.parser import Parser
 from tinygen.cli.saved import rebuilt, saved_config, saved_family, trained_state
 from tinygen.errors import DivergedError, UsageError
+from tinygen.recipes import FAMILIES, family
 from tinygen.training.run import Run
+
+_JUDGED_AS_A_WHOLE = ("label", "what")
+"""Options of `sample` that draw a part of what a model makes; eval judges all of it."""
 
 
 def add_options(parser: Parser) -> None:
@@ -25,6 +32,10 @@ def add_options(parser: Parser) -> None:
     parser.add_argument(
         "--samples", type=int, default=2000, help="how many are judged, of images and points (2000)"
     )
+    painters = [family(name) for name in FAMILIES if family(name).output == "arrays"]
+    leaves = {leaf.path: leaf for painter in painters for leaf in painter.sampling.leaves()}
+    kept = [leaf for path, leaf in leaves.items() if path not in _JUDGED_AS_A_WHOLE]
+    parser.add_settings(kept, {})
     parser.add_argument("--json", action="store_true", help="the result as JSON")
 
 
@@ -33,6 +44,7 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(f"--samples must be at least 100, not {options.samples}")
     run = Run(options.run_folder)
     chosen = saved_family(run)
+    sampling = chosen.judged.overridden(options.settings, typed=options.typed)
     tune_allocator()
     config = saved_config(run, chosen)
     state = trained_state(run, options.step)
@@ -44,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
     with blas_threads(config.training.threads), np.errstate(all="ignore"):
         metrics = recipe.evaluate()
         if chosen.output == "arrays":
-            metrics |= recipe.assess(options.samples)
+            metrics |= recipe.assess(options.samples, sampling)
     for metric, value in metrics.items():
         if not math.isfinite(value):
             raise DivergedError(
@@ -53,11 +65,14 @@ def run(options: argparse.Namespace) -> int:
             )
     name, baseline = recipe.baseline()
     if options.json:
-        print(json.dumps({"run": str(run.path), "step": step, **metrics, name: baseline}))
+        found = {"run": str(run.path), "step": step, **metrics, name: baseline}
+        print(json.dumps(found | {"findings": list(recipe.findings())}))
         return 0
     criterion = recipe.criterion
     what = "validation loss" if criterion == "val_loss" else criterion.replace("_", " ")
     print(f"step {step}: {what} {metrics.pop(criterion):.4f} ({name}: {baseline:.4f})")
     for metric, value in metrics.items():
         print(f"  {metric.replace('_', ' '):28} {value:10.4f}")
+    for finding in recipe.findings():
+        print(f"  finding: {finding}")
     return 0

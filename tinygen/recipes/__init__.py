@@ -56,6 +56,13 @@ class Family:
     """The options of `sample`, at their defaults."""
     output: Literal["text", "arrays"] = "text"
     """What its models make: text by a `Writer`, or arrays by a `Painter`."""
+    assessed: Settings | None = None
+    """The options with which `eval` draws what it judges, where `sample` draws for the eye."""
+
+    @property
+    def judged(self) -> Settings:
+        """The options of `eval` at their defaults."""
+        return self.sampling if self.assessed is None else self.assessed
 
 
 def require_device(settings: TrainingSettings) -> None:

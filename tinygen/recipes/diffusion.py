@@ -112,6 +112,9 @@ PRESETS = {
     ),
 }
 
+AT_ONCE = 200
+"""Samples that an assessment draws together: more would not fit a processor's caches."""
+
 _LEVELS = {"flow": (1e-2, 80.0), "edm": (2e-3, 80.0), "ddpm": (1e-2, 150.0)}
 """The least and the greatest noise level that a sampler visits before 0."""
 
@@ -268,11 +271,21 @@ class DiffusionRecipe:
                 total += self.model.loss(x[part], y, rng=rng).item() * len(x[part])
         return {"val_loss": total / len(x)}
 
-    def assess(self, n: int) -> Metrics:
-        """n samples by the default sampler, judged; classes in turn where there are any."""
+    def assess(self, n: int, sampling: Sampling) -> Metrics:
+        """n samples, judged; classes in turn where there are any."""
+        rng, classes = Generator("assessment"), self.painter.classes or 1
+        at_once = max(1, AT_ONCE // classes) * classes
         with self.ema.swap():
-            samples = last(self.painter.paint(n, Generator("assessment"), Sampling()))
+            samples = np.concatenate(
+                [
+                    last(self.painter.paint(min(at_once, n - i), rng.spawn(f"from {i}"), sampling))
+                    for i in range(0, n, at_once)
+                ]
+            )
         return self.data.assess(samples, told=self.painter.classes is not None)
+
+    def findings(self) -> tuple[str, ...]:
+        return ()
 
     def baseline(self) -> tuple[str, float]:
         """The loss of an untrained network, which predicts 0: what there is to learn."""

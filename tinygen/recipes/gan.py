@@ -16,6 +16,7 @@ from tinygen.errors import InputError
 from tinygen.evaluation.energy import energy_distance, gaussian_fit
 from tinygen.models.gan import (
     LOSSES,
+    CollapseMonitor,
     DiffAugment,
     Discriminator,
     Duel,
@@ -123,6 +124,9 @@ PRESETS = {
     ),
 }
 
+INSPECTED = 512
+"""Samples of an evaluation in which the monitor looks for collapse."""
+
 # ---- model ---------------------------------------------------------------------------------------
 
 
@@ -196,6 +200,7 @@ class GANRecipe:
             ema=self.ema,
         )
         self.schedule = optim.Cosine(config.training.steps, min_factor=learn.min_factor)
+        self.monitor = CollapseMonitor()
 
     def _objective(self) -> Objective:
         """The loss, and penalties that shrink: as the samples gather on the modes, the
@@ -229,6 +234,7 @@ class GANRecipe:
         z = self.draws.normal((len(real), self.painter.config.latent))
         told = self.duel.step(real, z, y, rng=self.draws, lr_factor=factor)
         self.steps_done += 1
+        self.monitor.observe(told)
         return {"loss": told["d_loss"], **told, "lr": self.config.optimizer.lr * factor}
 
     def evaluate(self) -> Metrics:
@@ -238,18 +244,24 @@ class GANRecipe:
         z = Random("evaluation").normal((len(real), self.painter.config.latent))
         with self.ema.swap():
             fake = self.painter.samples(z, self.data.held_out_labels if self._told else None)
+        real = in_unit_range(real) if self.painter.config.is_image else self.data.scale * real
+        self.monitor.inspect(fake[:INSPECTED], real[:INSPECTED])
         if self.painter.config.is_image:
-            return {"energy_distance": energy_distance(in_unit_range(real), fake)}
+            return {"energy_distance": energy_distance(real, fake)}
         return assess_points(fake, self.config.data.source)
+
+    def findings(self) -> list[str]:
+        """What the monitor sees in the last steps and the last evaluation's samples."""
+        return [str(seen) for seen in self.monitor.findings() if seen.name != "healthy"]
 
     @property
     def _told(self) -> bool:
         return self.painter.config.classes is not None
 
-    def assess(self, n: int) -> Metrics:
+    def assess(self, n: int, sampling: Sampling) -> Metrics:
         """n samples of the averaged generator, judged; classes in turn where there are any."""
         with self.ema.swap():
-            samples = last(self.painter.paint(n, Random("assessment"), Sampling()))
+            samples = last(self.painter.paint(n, Random("assessment"), sampling))
         return self.data.assess(samples, told=self._told)
 
     def baseline(self) -> tuple[str, float]:
@@ -265,6 +277,7 @@ class GANRecipe:
             "ema": self.ema.state_dict(),
             "optimizer": self.duel.generator_optimizer.state_dict(),
             "d_optimizer": self.duel.discriminator_optimizer.state_dict(),
+            "monitor": self.monitor.state_dict(),
             "steps_done": self.steps_done,
             "batches": self.batches.state_dict(),
             "draws": self.draws.state_dict(),
@@ -285,6 +298,7 @@ class GANRecipe:
         self.ema.load_state_dict(state["ema"])
         self.duel.generator_optimizer.load_state_dict(state["optimizer"])
         self.duel.discriminator_optimizer.load_state_dict(state["d_optimizer"])
+        self.monitor.load_state_dict(state["monitor"])
         self.steps_done = state["steps_done"]
         self.batches.load_state_dict(state["batches"])
         self.draws.load_state_dict(state["draws"])

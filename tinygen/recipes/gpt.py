@@ -204,6 +204,9 @@ class GPTRecipe:
                 count += targets.size
         return {"val_loss": total / count}
 
+    def findings(self) -> tuple[str, ...]:
+        return ()
+
     def baseline(self) -> tuple[str, float]:
         """What counting pairs of tokens achieves on the same validation tokens, in nats."""
         vocab_size = self.writer.tokenizer.vocab_size

@@ -210,13 +210,13 @@ class VAERecipe:
                 total -= float(self.model.elbo(self.held_out[part], y, rng=rng).data.sum())
         return {"val_loss": total / len(self.held_out)}
 
-    def assess(self, n: int) -> Metrics:
+    def assess(self, n: int, sampling: Sampling) -> Metrics:
         """-log p(x) by 200 importance samples, nats and bits; and n samples judged."""
         draws = Generator("importance samples")
         found = log_likelihood(
             self.model, self.held_out, self.held_out_labels, samples=200, rng=draws
         )
-        samples = last(self.painter.paint(n, Generator("assessment"), Sampling(mean=False)))
+        samples = last(self.painter.paint(n, Generator("assessment"), sampling))
         pixels = self.painter.picture(self.held_out)
         told = self.painter.classes is not None
         judged = assess_images(samples, self.train, pixels, self.held_out_labels, told=told)
@@ -227,6 +227,9 @@ class VAERecipe:
             "bits_per_dimension": bits_per_dimension(-found.mean, dimensions),
             **judged,
         }
+
+    def findings(self) -> tuple[str, ...]:
+        return ()
 
     def baseline(self) -> tuple[str, float]:
         """Every pixel by itself, with its own distribution over the training images."""
@@ -281,4 +284,6 @@ def restore(config: VAERecipeConfig, state: State) -> Painter:
     return painter
 
 
-FAMILY = Family("vae", PRESETS, build, restore, Sampling(), output="arrays")
+FAMILY = Family(
+    "vae", PRESETS, build, restore, Sampling(), output="arrays", assessed=Sampling(mean=False)
+)

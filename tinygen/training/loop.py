@@ -7,7 +7,7 @@ through the same numbers, bit for bit (on the same machine, versions and thread 
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -90,19 +90,27 @@ def _train(
 ) -> Metrics:
     began = time.perf_counter() - standing.seconds
     metrics: Metrics = {}
+    told: set[str] = set()  # the names of findings
     while recipe.steps_done < settings.steps:
         metrics = recipe.step(recipe.next_batch())
         step = recipe.steps_done
         _require_finite(metrics, step, run)
         last = step == settings.steps
         evaluated, improved = last or step % settings.eval_every == 0, False
+        findings: Sequence[str] = ()
         if evaluated:
             metrics |= recipe.evaluate()
             _require_finite(metrics, step, run)
             improved = standing.improves(step, metrics[recipe.criterion])
+            findings = recipe.findings()
         if step == 1 or evaluated or step % settings.log_every == 0:
-            log.append({"step": step, **metrics})
+            log.append({"step": step, **metrics, **({"findings": findings} if findings else {})})
         progress.update(step, metrics)
+        for finding in findings:
+            name = finding.partition(":")[0]
+            if name not in told:
+                told.add(name)
+                progress.tell(f"step {step}: {finding}")
         interrupted = stop_requested() and not last
         if last or improved or interrupted or step % settings.save_every == 0:
             standing.seconds = time.perf_counter() - began

@@ -16,6 +16,8 @@ class Progress(Protocol):
 
     def update(self, step: int, metrics: Mapping[str, float]) -> None: ...
 
+    def tell(self, sentence: str) -> None: ...
+
     def close(self) -> None: ...
 
 
@@ -76,6 +78,9 @@ class PlainLines:
             self._due = now + _SECONDS_BETWEEN_LINES
             print(self._line(step, now), file=self._stream, flush=True)
 
+    def tell(self, sentence: str) -> None:
+        print(sentence, file=self._stream, flush=True)
+
     def close(self) -> None:
         pass
 
@@ -113,6 +118,9 @@ class LiveLine:
             self._bar.start()
             self._task = self._bar.add_task(text, total=self._total, completed=step)
         self._bar.update(self._task, completed=step, description=text)
+
+    def tell(self, sentence: str) -> None:
+        self._bar.console.print(sentence, markup=False, highlight=False)
 
     def close(self) -> None:
         self._bar.stop()

@@ -1,6 +1,6 @@
 """What the training loop asks of a recipe: models, optimisers and data under one roof."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -51,6 +51,10 @@ class Recipe(Protocol):
 
         Leaves parameters and random streams as they are.
         """
+
+    def findings(self) -> Sequence[str]:
+        """What goes wrong, in sentences "name: what is seen"; asked after an evaluation. Each name
+        is told to the user once, and all of them are logged."""
 
     def baseline(self) -> tuple[str, float]:
         """The name of a trivial model, and its `criterion` on the same held-out part."""

@@ -1,5 +1,6 @@
 """The monitor names planted failures, and nothing else, and leaves healthy streams alone."""
 
+import json
 import math
 
 import numpy as np
@@ -214,3 +215,19 @@ def test_data_of_one_point_and_refusals():
     with pytest.raises(UsageError, match="32 or more"):
         CollapseMonitor(8)
     assert math.isnan(monitor.inspect(np.zeros((8, 2)), np.zeros((8, 2)))["diversity"])
+
+
+def test_a_monitor_goes_on_from_its_state():
+    rng = np.random.default_rng(0)
+    straight, first, second = (CollapseMonitor(WINDOW) for _ in range(3))
+    told = list(stream(3 * WINDOW, rng, accuracy=0.99, gradient=1e-4))
+    samples, data = 0.01 * rng.normal(size=(40, 2)), rng.normal(size=(40, 2))
+    for monitor, part in ((straight, told), (first, told[:WINDOW])):
+        for numbers in part:
+            monitor.observe(numbers)
+        monitor.inspect(samples, data)
+    second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    for numbers in told[WINDOW:]:
+        second.observe(numbers)
+    assert second.findings() == straight.findings()
+    assert {"mode collapse", "discriminator overpowers"} <= set(names(second))

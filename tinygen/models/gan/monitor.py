@@ -107,6 +107,22 @@ class CollapseMonitor:
     def full(self) -> bool:
         return self.steps >= self.window
 
+    def state_dict(self) -> dict[str, Any]:
+        """What it has seen, for a checkpoint."""
+        return {
+            "steps": self.steps,
+            "recent": {name: list(values) for name, values in self.recent.items()},
+            "largest_gradient": self.largest_gradient,
+            "samples": dict(self.samples),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.steps = state["steps"]
+        recent = state["recent"].items()
+        self.recent = {name: deque(values, maxlen=self.window) for name, values in recent}
+        self.largest_gradient = state["largest_gradient"]
+        self.samples = dict(state["samples"])
+
     # ---- what it says
 
     def findings(self) -> list[Finding]:
