@@ -24,7 +24,7 @@ from tinygen.function import (
     wrap,
 )
 from tinygen.grad_mode import enable_grad, is_recording
-from tinygen.tensor import Tensor
+from tinygen.tensor import Tensor, plain
 
 
 class _Replays(threading.local):
@@ -74,7 +74,7 @@ class Recompute(Function):
     def run(cls, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         node = cls()
         node.fn = fn
-        node.args = tuple(x.data if isinstance(x, Tensor) else x for x in args)
+        node.args = tuple(plain(x) for x in args)
         edges = [edge_of(x) if isinstance(x, Tensor) and x.requires_grad else None for x in args]
         floor = next(serial_numbers)
         aliases = [x if e is None else _leaf(x.data) for x, e in zip(args, edges, strict=True)]

@@ -476,6 +476,17 @@ class Tensor:
 Axis = int | Sequence[int] | None
 
 
+def plain(x: Any) -> Any:
+    """The array of a Tensor, outside the graph; whatever else, as it is."""
+    return x.data if isinstance(x, Tensor) else x
+
+
+def as_numpy(x: Any) -> Any:
+    """A Tensor, or an array of any device, as a NumPy array outside the graph."""
+    array = plain(x)
+    return backend_of([array]).to_numpy(array)
+
+
 def _truth(x: Any) -> Any:
     """x, which `&`, `|`, `^` and `~` take as truths."""
     if not isinstance(x, bool) and getattr(getattr(x, "dtype", None), "kind", "") != "b":

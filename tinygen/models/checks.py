@@ -1,4 +1,4 @@
-"""The check that the loss of every model makes of its batch."""
+"""The checks that models of several families make of what they are given."""
 
 from __future__ import annotations
 
@@ -15,4 +15,18 @@ def require_examples(x: Value) -> None:
         raise ShapeError(
             f"a batch has one or more examples (N, ...), and this has the shape {x.shape}: a mean "
             "over none is no number, so leave it out."
+        )
+
+
+def require_tokens(tokens: Value) -> None:
+    """Raise DtypeError unless tokens are integers, ShapeError unless they are (B, T)."""
+    if getattr(getattr(tokens, "dtype", None), "kind", None) not in ("i", "u"):
+        raise DtypeError(
+            "tokens are an array of integers, not "
+            f"{getattr(tokens, 'dtype', type(tokens).__name__)}; encode the text first."
+        )
+    if tokens.ndim != 2:
+        raise ShapeError(
+            f"tokens have shape {tokens.shape}, and the model takes (B, T); for one sequence give "
+            "tokens[None]."
         )

@@ -15,7 +15,7 @@ from tinygen.nn.linear import Linear
 from tinygen.nn.module import Module
 from tinygen.nn.sizes import require_sizes
 from tinygen.random import Generator
-from tinygen.tensor import Tensor
+from tinygen.tensor import plain
 
 
 class KeyValueCache:
@@ -40,7 +40,7 @@ class KeyValueCache:
                 "a key/value cache would lose the gradient of what it keeps: call the model inside "
                 "tg.no_grad(), or without a cache."
             )
-        k, v = (x.data if isinstance(x, Tensor) else x for x in (k, v))
+        k, v = (plain(x) for x in (k, v))
         if k.ndim != 4 or k.shape != v.shape or k.dtype != v.dtype:
             raise ShapeError(
                 f"a cache takes keys and values (B, heads, T, D) of one form, and these are "

@@ -11,7 +11,7 @@ from tinygen.nn import init
 from tinygen.nn.module import Module
 from tinygen.nn.parameter import Buffer, Parameter
 from tinygen.nn.sizes import require_sizes
-from tinygen.tensor import Tensor
+from tinygen.tensor import plain
 
 
 class BatchNorm2d(Module):
@@ -48,7 +48,7 @@ class BatchNorm2d(Module):
         )
         if self.buffers_move:  # replaced, not written to: the graph of this pass still reads them
             for buffer, new in ((self.running_mean, mean), (self.running_var, var)):
-                buffer.data = new.data if isinstance(new, Tensor) else new
+                buffer.data = plain(new)
                 buffer.version += 1
         return y
 

@@ -13,7 +13,7 @@ from tinygen.nn.linear import Linear
 from tinygen.nn.module import Module
 from tinygen.nn.sizes import require_sizes
 from tinygen.random import Generator
-from tinygen.tensor import Tensor
+from tinygen.tensor import plain
 
 
 def sinusoidal(t: Value, width: int, *, max_period: float = 10000.0) -> Any:
@@ -28,7 +28,7 @@ def sinusoidal(t: Value, width: int, *, max_period: float = 10000.0) -> Any:
         raise ShapeError(
             f"sinusoidal: t has shape {getattr(t, 'shape', None)}; give one time an example, (N,)."
         )
-    xp = backend_of([t.data if isinstance(t, Tensor) else t]).xp
+    xp = backend_of([plain(t)]).xp
     half = width // 2
     frequencies = xp.exp(xp.arange(half, dtype="float64") * (-math.log(max_period) / half))
     angles = ops.expand_dims(ops.astype(t, "float64"), 1) * frequencies  # (N, 1) (width/2,)

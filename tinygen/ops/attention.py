@@ -15,7 +15,7 @@ from tinygen.backend import Array, backend_of
 from tinygen.errors import DtypeError, ShapeError, UsageError
 from tinygen.function import FusedFunction, Value
 from tinygen.ops.checks import same_float_dtype, whole
-from tinygen.tensor import Tensor
+from tinygen.tensor import Tensor, plain
 
 __all__ = ["attention", "packed_attention"]
 
@@ -182,7 +182,7 @@ def plain_attention(
     if group > 1:
         k, v = ops.repeat(k, group, axis=1), ops.repeat(v, group, axis=1)
     scores = ops.matmul(q, ops.matrix_transpose(k)) * scale  # (B, H, T_q, T_k)
-    data = scores.data if isinstance(scores, Tensor) else scores
+    data = plain(scores)
     xp = backend_of([data]).xp
     visible = visible_keys(xp, q.shape[2], k.shape[2], causal, window)  # (T_q, T_k)
     if mask is not None and mask.dtype.kind == "f":

@@ -12,7 +12,7 @@ from tinygen.backend import Array
 from tinygen.errors import DtypeError, OutOfRangeError, ShapeError, UsageError
 from tinygen.function import FusedFunction, Value
 from tinygen.ops.checks import known_reduction, same_float_dtype, whole
-from tinygen.tensor import Tensor
+from tinygen.tensor import plain
 
 __all__ = ["cross_entropy"]
 
@@ -156,7 +156,7 @@ def _soft(
 
 def _classes(logits: Value, targets: Value, ignore_index: int | None) -> Array:
     """The integer targets as a flat array, checked."""
-    classes = targets.data if isinstance(targets, Tensor) else targets
+    classes = plain(targets)
     if getattr(getattr(classes, "dtype", None), "kind", None) not in ("i", "u"):
         raise DtypeError(
             "cross_entropy: targets are integers (classes) or floats (distributions), not "

@@ -10,7 +10,7 @@ from tinygen.errors import DtypeError, ShapeError, UsageError
 from tinygen.function import Function, Value
 from tinygen.ops.checks import same_float_dtype
 from tinygen.random import Generator
-from tinygen.tensor import Tensor
+from tinygen.tensor import Tensor, plain
 
 __all__ = ["dropout"]
 
@@ -48,4 +48,4 @@ def dropout(x: Value, p: float, *, rng: Generator | None = None, mask: Value = N
         raise ShapeError(
             f"dropout: the mask has shape {mask.shape} and x {x.shape}; make them equal."
         )
-    return Dropout.apply(x, mask.data if isinstance(mask, Tensor) else mask, p=p)
+    return Dropout.apply(x, plain(mask), p=p)

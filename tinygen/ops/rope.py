@@ -10,7 +10,7 @@ from tinygen.backend import Array, backend_of
 from tinygen.errors import DtypeError, ShapeError
 from tinygen.function import FusedFunction, Value
 from tinygen.ops.checks import same_float_dtype
-from tinygen.tensor import Tensor
+from tinygen.tensor import plain
 
 __all__ = ["rope"]
 
@@ -64,7 +64,7 @@ def rope(
     if x.ndim < 2 or x.shape[-1] % 2:
         raise ShapeError(f"rope: x has shape {x.shape}; it is (..., T, D) with D even.")
     number("rope: base", base, above=0)
-    data = x.data if isinstance(x, Tensor) else x
+    data = plain(x)
     xp = backend_of([data]).xp
     T, D = x.shape[-2:]
     where = xp.arange(T) if positions is None else _positions(positions, T)
@@ -75,7 +75,7 @@ def rope(
 
 
 def _positions(positions: Value, T: int) -> Array:
-    where = positions.data if isinstance(positions, Tensor) else positions
+    where = plain(positions)
     if getattr(getattr(where, "dtype", None), "kind", "") not in ("i", "u", "f"):
         raise DtypeError("rope: positions are an array of numbers.")
     if where.shape != (T,):

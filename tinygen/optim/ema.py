@@ -11,7 +11,7 @@ import numpy as np
 from tinygen.arguments import saved_array
 from tinygen.backend import backend_of
 from tinygen.errors import CheckpointError, UsageError
-from tinygen.tensor import Tensor
+from tinygen.tensor import Tensor, as_numpy
 
 
 class EMA:
@@ -59,10 +59,7 @@ class EMA:
 
     def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:
         """The averages by name, as copies."""
-        return {
-            name: np.array(backend_of([average]).to_numpy(average))
-            for name, average in self._averages.items()
-        }
+        return {name: np.array(as_numpy(average)) for name, average in self._averages.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Copies the averages from `state`. Raises CheckpointError, changing nothing, where names,

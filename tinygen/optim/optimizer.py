@@ -14,7 +14,7 @@ from tinygen.arguments import integer, is_finite, saved_array
 from tinygen.backend import backend_of
 from tinygen.errors import CheckpointError, UsageError
 from tinygen.optim.flat import FlatParameters
-from tinygen.tensor import Tensor
+from tinygen.tensor import Tensor, as_numpy
 
 Group = dict[str, Any]
 """A parameter group: its settings (`lr`, `weight_decay`, ...) and "params", its parameters."""
@@ -115,7 +115,7 @@ class Optimizer:
             "groups": {str(i): group for i, group in enumerate(settings)},
             "parameters": {
                 str(i): {"step": flat.steps[j]}
-                | {name: _to_numpy(moment).copy() for name, moment in _moments(flat, j).items()}
+                | {name: as_numpy(moment).copy() for name, moment in _moments(flat, j).items()}
                 for i, (flat, j) in enumerate(self._places())
             },
         }
@@ -278,7 +278,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (tuple, list)):
         return [_plain(entry) for entry in value]
     return value.item() if isinstance(value, np.generic) else value
-
-
-def _to_numpy(array: Any) -> np.ndarray[Any, Any]:
-    return backend_of([array]).to_numpy(array)

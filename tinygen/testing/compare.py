@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygen.backend import Array
-from tinygen.tensor import Tensor
+from tinygen.tensor import plain
 from tinygen.testing.bounds import Bound, exact, unit_roundoff
 
 _EXACT = exact()
@@ -50,7 +50,7 @@ def assert_close(actual: Any, truth: Any, bound: Bound = _EXACT, *, what: str = 
 
 
 def _array(value: Any) -> Array:
-    return np.asarray(value.data if isinstance(value, Tensor) else value)
+    return np.asarray(plain(value))
 
 
 def _worst(error: Array, allowed: Array, ok: Array) -> tuple[int, ...]:

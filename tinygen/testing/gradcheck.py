@@ -24,7 +24,7 @@ from tinygen import autograd
 from tinygen.arguments import integer
 from tinygen.errors import DtypeError
 from tinygen.grad_mode import no_grad
-from tinygen.tensor import Tensor
+from tinygen.tensor import Tensor, plain
 from tinygen.testing.applying import leaves_of, witnessed
 from tinygen.testing.derivatives import UNIT, Array, Arrays, flat, noise, slopes
 
@@ -76,7 +76,7 @@ def check_orders(
     f: Callable[..., Any], tensors: Sequence[Any], orders: tuple[int, ...], seed: int
 ) -> GradReport:
     """`check_grad` for the derivatives of `orders` alone."""
-    arrays = [np.array(t.data if isinstance(t, Tensor) else t) for t in tensors]
+    arrays = [np.array(plain(t)) for t in tensors]
     places = [i for i, a in enumerate(arrays) if a.dtype.kind == "f"]
     point = tuple(arrays[i].astype(np.float64) for i in places)
     if not point:

@@ -22,7 +22,7 @@ import numpy as np
 
 from tinygen import ops
 from tinygen.function import Function
-from tinygen.tensor import Tensor
+from tinygen.tensor import Tensor, plain
 from tinygen.testing.applying import applied, cotangents, two_orders
 from tinygen.testing.bounds import as_tuple
 from tinygen.testing.catalogue import Op
@@ -215,7 +215,7 @@ def _all(op: Op, call: Call) -> list[Any]:
     """The value of a call and, with weights that are always the same, its derivatives."""
     rng = np.random.default_rng(0)
     values = as_tuple(op.fn(*call.arrays, **call.params))
-    everything = [y.data if isinstance(y, Tensor) else y for y in values]
+    everything = [plain(y) for y in values]
     if op.differentiable:
         leaves, ys = applied(op, call)
         gs = cotangents(ys, rng)

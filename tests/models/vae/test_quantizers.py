@@ -196,6 +196,7 @@ def vqvae():
         (lambda: quantizer64()(np.array([[0.0, np.nan, 0.0]])), DivergedError, "NaN or infinity"),
         (lambda: quantizer64().lookup(np.array([1.5])), DtypeError, "integers, not float64"),
         (lambda: quantizer64().lookup(np.array([True])), DtypeError, "integers, not bool"),
+        (lambda: quantizer64().lookup([1]), DtypeError, "integers, not list"),
         (lambda: quantizer64(decay=1.0), UsageError, r"decay is 1\.0"),
         (lambda: quantizer64(decay="a"), UsageError, "decay is 'a'"),
         (lambda: quantizer64(commitment=-1), UsageError, "commitment is -1"),

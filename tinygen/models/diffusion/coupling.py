@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.backend import backend_of
 from tinygen.errors import ShapeError
 from tinygen.function import Value
 from tinygen.models.diffusion.levels import Floats
-from tinygen.tensor import Tensor
+from tinygen.tensor import as_numpy
 
 
 def couple(x0: Value, noise: Value) -> Any:
@@ -61,6 +60,5 @@ def optimal_assignment(cost: Floats) -> np.ndarray[Any, np.dtype[np.int64]]:
 
 
 def _rows(x: Value) -> Floats:
-    array = x.data if isinstance(x, Tensor) else x
-    array = backend_of([array]).to_numpy(array)
+    array = as_numpy(x)
     return array.reshape(len(array), -1).astype(np.float64)

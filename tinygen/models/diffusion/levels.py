@@ -15,7 +15,7 @@ from tinygen.backend import Array, backend_of
 from tinygen.errors import DtypeError, ShapeError, UsageError
 from tinygen.function import Value
 from tinygen.random import Generator
-from tinygen.tensor import Tensor
+from tinygen.tensor import plain
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -26,7 +26,7 @@ Level = Any
 def noise_levels(sigma: Level) -> Floats:
     """`sigma` as float64, () or (N,); UsageError unless finite and 0 or more."""
     try:
-        levels = np.asarray(_plain(sigma), np.float64)
+        levels = np.asarray(plain(sigma), np.float64)
     except (TypeError, ValueError):
         levels = np.asarray(np.nan)
     if not np.all((levels >= 0) & np.isfinite(levels)):
@@ -37,7 +37,7 @@ def noise_levels(sigma: Level) -> Floats:
 def per_example(level: Level, x: Value) -> Any:
     """`level` as a factor of `x` (N, ...): a Python number, or an array (N, 1, ..., 1) of x's
     dtype."""
-    level = _plain(level)
+    level = plain(level)
     if np.ndim(level) == 0:
         return float(level)
     if level.shape != x.shape[:1]:
@@ -51,7 +51,7 @@ def per_example(level: Level, x: Value) -> Any:
 
 def one_each(level: Level, x: Value) -> Array:
     """`level` as (N,) numbers of x's dtype: what a network is given as its time."""
-    level = _plain(level)
+    level = plain(level)
     numbers = np.broadcast_to(np.asarray(level), x.shape[:1]).astype(x.dtype)
     return _backend(x).asarray(numbers)
 
@@ -73,7 +73,7 @@ def normal_like(x: Value, rng: Generator | None, noise: Value, what: str) -> Val
     if noise is None:
         if rng is None:
             raise UsageError(f"{what} draws noise: give the generator (rng=...) or noise=...")
-        return rng.normal(x.shape, x.dtype, _backend(x).device_of(_plain(x)))
+        return rng.normal(x.shape, x.dtype, _backend(x).device_of(plain(x)))
     if noise.shape != x.shape or noise.dtype != x.dtype:
         raise ShapeError(
             f"{what}: the noise is {noise.dtype}{list(noise.shape)} and x {x.dtype}{list(x.shape)};"
@@ -82,9 +82,5 @@ def normal_like(x: Value, rng: Generator | None, noise: Value, what: str) -> Val
     return noise
 
 
-def _plain(level: Any) -> Any:
-    return level.data if isinstance(level, Tensor) else level
-
-
 def _backend(x: Value) -> Any:
-    return backend_of([_plain(x)])
+    return backend_of([plain(x)])

@@ -26,7 +26,7 @@ from tinygen.grad_mode import enable_grad
 from tinygen.models.diffusion.levels import Floats, require_batch
 from tinygen.models.diffusion.ode import dormand_prince
 from tinygen.models.diffusion.sampling.steps import Denoise
-from tinygen.tensor import Tensor
+from tinygen.tensor import Tensor, as_numpy
 
 
 class Likelihood(NamedTuple):
@@ -84,12 +84,13 @@ def log_likelihood(
         return np.concatenate([at - x0.reshape(N, d), d - trace[:, None]], axis=1)
 
     start = np.zeros((N, d + 1))  # x, and the integral of the divergence
-    start[:, :d] = _numpy(x).reshape(N, d)
+    start[:, :d] = as_numpy(x).reshape(N, d)
     ends = math.log(sigma_min), math.log(sigma_max)
     end = dormand_prince(slope, start, *ends, rtol=rtol, atol=atol)
     latent, gained = end[:, :d], end[:, d]
     variance = sigma_max**2 + data_std**2
-    from_mean = latent - np.broadcast_to(_plain(data_mean), x.shape).reshape(N, d)
+    mean = data_mean if isinstance(data_mean, (int, float)) else as_numpy(data_mean)
+    from_mean = latent - np.broadcast_to(mean, x.shape).reshape(N, d)
     square = (from_mean**2).sum(axis=1) / variance
     normal = -0.5 * (square + d * math.log(2 * math.pi * variance))
     return Likelihood(normal + gained, latent.reshape(x.shape), evaluations)
@@ -117,9 +118,9 @@ def _denoised(denoise: Denoise, x: Value, sigma: float, noise: Value) -> tuple[F
         trace = np.zeros(len(x))
         for direction in noise:
             (product,) = autograd.grad(x0, leaf, direction, retain_graph=True)
-            along = _numpy(product) * _numpy(direction)
+            along = as_numpy(product) * as_numpy(direction)
             trace += along.reshape(len(x), -1).sum(axis=1, dtype=np.float64)
-    return _numpy(x0).astype(np.float64), scale * trace
+    return as_numpy(x0).astype(np.float64), scale * trace
 
 
 def _basis(x: Value) -> Any:
@@ -127,11 +128,3 @@ def _basis(x: Value) -> Any:
     N, d = len(x), math.prod(x.shape[1:])
     unit = np.eye(d, dtype=x.dtype).reshape(d, 1, *x.shape[1:])
     return np.broadcast_to(unit, (d, N, *x.shape[1:])).copy()
-
-
-def _plain(x: Value) -> Any:
-    return x if isinstance(x, (int, float)) else _numpy(x)
-
-
-def _numpy(x: Value) -> Any:
-    return x.detach().numpy() if isinstance(x, Tensor) else backend_of([x]).to_numpy(x)

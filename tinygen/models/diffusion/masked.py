@@ -29,14 +29,13 @@ import numpy as np
 
 from tinygen import nn, ops
 from tinygen.arguments import numbers
-from tinygen.backend import backend_of
-from tinygen.errors import DtypeError, OutOfRangeError, ShapeError, UsageError
+from tinygen.errors import OutOfRangeError, ShapeError, UsageError
 from tinygen.function import Value
-from tinygen.models.checks import require_examples
+from tinygen.models.checks import require_examples, require_tokens
 from tinygen.models.diffusion.levels import Floats, Level, per_example
 from tinygen.nn.sizes import require_sizes
 from tinygen.random import Generator
-from tinygen.tensor import Tensor
+from tinygen.tensor import as_numpy
 
 Tokens = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -135,7 +134,7 @@ class MaskedDiffusion(nn.Module):
         total = np.zeros(len(tokens))
         with self.inference():
             for _ in range(samples):
-                losses = _numpy(self.losses(tokens, rng=rng))
+                losses = as_numpy(self.losses(tokens, rng=rng))
                 total += losses.sum(axis=1, dtype=np.float64)
         return total / samples
 
@@ -170,10 +169,10 @@ class MaskedDiffusion(nn.Module):
         certainty where a token is seen (SUBS)."""
         self._require_tokens(tokens, self.mask + 1)
         with self.inference():
-            logits = _numpy(self.network(tokens)).astype(np.float64)
+            logits = as_numpy(self.network(tokens)).astype(np.float64)
         probs = np.exp(logits - logits.max(axis=-1, keepdims=True))
         probs /= probs.sum(axis=-1, keepdims=True)
-        tokens = _numpy(tokens)
+        tokens = as_numpy(tokens)
         certain = np.eye(self.mask + 1, self.mask)[tokens]
         return np.where((tokens == self.mask)[..., None], probs, certain)
 
@@ -196,7 +195,7 @@ class MaskedDiffusion(nn.Module):
         falling = all(high > low for high, low in itertools.pairwise(times))
         if len(times) < 2 or not falling or (times[0], times[-1]) != (1, 0):
             raise UsageError(f"times fall strictly from 1 to 0 in one step or more, not {times}.")
-        return self._sample(np.array(_numpy(tokens)), times, rng)
+        return self._sample(np.array(as_numpy(tokens)), times, rng)
 
     def _sample(
         self, tokens: Tokens, times: Sequence[float], rng: Generator
@@ -214,23 +213,10 @@ class MaskedDiffusion(nn.Module):
             yield MaskedStep(step, s, tokens)
 
     def _require_tokens(self, tokens: Value, below: int) -> None:
-        if getattr(getattr(tokens, "dtype", None), "kind", None) not in ("i", "u"):
-            raise DtypeError(
-                "tokens are an array of integers, not "
-                f"{getattr(tokens, 'dtype', type(tokens).__name__)}; encode the text first."
-            )
-        if tokens.ndim != 2:
-            raise ShapeError(
-                f"tokens have shape {tokens.shape}; give (B, T), such as tokens[None]."
-            )
-        values = _numpy(tokens)
+        require_tokens(tokens)
+        values = as_numpy(tokens)
         if values.size and not 0 <= values.min() <= values.max() < below:
             raise OutOfRangeError(
                 f"tokens from {values.min()} to {values.max()} do not lie in 0 ... {below - 1}; "
                 f"the vocabulary has {self.mask}, and the mask is token {self.mask}."
             )
-
-
-def _numpy(x: Value) -> Any:
-    x = x.data if isinstance(x, Tensor) else x
-    return backend_of([x]).to_numpy(x)

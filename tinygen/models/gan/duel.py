@@ -32,7 +32,7 @@ from tinygen.models.gan.penalties import (
 )
 from tinygen.optim import EMA, Optimizer
 from tinygen.random import Generator as Random
-from tinygen.tensor import Tensor
+from tinygen.tensor import Tensor, plain
 
 Metrics = dict[str, float]
 
@@ -174,7 +174,7 @@ class Duel:
     def fakes(self, z: Value, y: Array | None = None) -> Array:
         """Samples to show to D, as in training; neither G's weights nor its buffers take part."""
         with freeze(self.generator), no_grad():
-            return _array(self.generator(z, y))
+            return plain(self.generator(z, y))
 
     def discriminator_step(
         self,
@@ -237,7 +237,7 @@ class Duel:
         if len(z) != len(real):
             raise UsageError(f"{len(real)} real examples and {len(z)} latent vectors: as many.")
         fake = self.generator(z, y)
-        told = self.discriminator_step(real, _array(fake), y, rng=rng, lr_factor=lr_factor)
+        told = self.discriminator_step(real, plain(fake), y, rng=rng, lr_factor=lr_factor)
         return told | self.generator_step(fake, real, y, rng=rng, lr_factor=lr_factor)
 
 
@@ -254,10 +254,6 @@ def _grad_norm(parameters: Sequence[Tensor]) -> float:
 def _ranked(real: Any, fake: Any) -> float:
     """The share of pairs with real > fake; equal scores count half."""
     return float((real > fake).mean() + (real >= fake).mean()) / 2
-
-
-def _array(x: Value) -> Array:
-    return x.data if isinstance(x, Tensor) else x
 
 
 def _needed(rng: Random | None) -> Random:

@@ -23,12 +23,12 @@ from typing import Any
 from tinygen import nn, ops
 from tinygen.arguments import integer, is_finite
 from tinygen.backend import Array, backend_of
-from tinygen.errors import DtypeError, ShapeError, UsageError
+from tinygen.errors import ShapeError, UsageError
 from tinygen.function import Value
-from tinygen.models.checks import require_examples
+from tinygen.models.checks import require_examples, require_tokens
 from tinygen.models.transformer.sampling import Sampler, Tokens
 from tinygen.random import Generator
-from tinygen.tensor import Tensor
+from tinygen.tensor import Tensor, as_numpy, plain
 
 Cache = list[nn.KeyValueCache]
 """One key/value cache a block."""
@@ -116,7 +116,7 @@ class GPT(nn.Module):
 
     def _features(self, tokens: Value, cache: Cache | None) -> Any:
         start = cache[0].length if cache else 0
-        _require_tokens(tokens)
+        require_tokens(tokens)
         stop = start + tokens.shape[1]
         if stop > self.config.block_size:
             raise ShapeError(
@@ -160,7 +160,7 @@ class GPT(nn.Module):
         last block_size tokens are computed anew, exactly as `model(window)` would.
         """
         sampler = Sampler(temperature, top_k, top_p)
-        _require_tokens(tokens)
+        require_tokens(tokens)
         if tokens.shape[1] < 1:
             raise ShapeError("generate needs a prompt of one token or more to continue from.")
         max_new_tokens = integer("max_new_tokens", max_new_tokens, least=0)
@@ -172,7 +172,7 @@ class GPT(nn.Module):
         self, tokens: Value, max_new_tokens: int, sampler: Sampler, rng: Generator | None
     ) -> Iterator[Tokens]:
         block_size = self.config.block_size
-        window = (tokens.data if isinstance(tokens, Tensor) else tokens)[:, -block_size:]
+        window = plain(tokens)[:, -block_size:]
         cache, fresh = self.new_cache(), window  # fresh: what the cache has not seen
         for _ in range(max_new_tokens):
             if cache[0].length + fresh.shape[1] > block_size:
@@ -187,17 +187,4 @@ class GPT(nn.Module):
         """(B, T) -> (B, V), the logits after the last position."""
         with self.inference():
             logits = self._head(self._features(tokens, cache)[:, -1])
-        return backend_of([logits.data]).to_numpy(logits.data)
-
-
-def _require_tokens(tokens: Value) -> None:
-    if getattr(getattr(tokens, "dtype", None), "kind", None) not in ("i", "u"):
-        raise DtypeError(
-            "tokens are an array of integers, not "
-            f"{getattr(tokens, 'dtype', type(tokens).__name__)}; encode the text first."
-        )
-    if tokens.ndim != 2:
-        raise ShapeError(
-            f"tokens have shape {tokens.shape}, and the model takes (B, T); for one sequence "
-            "give tokens[None]."
-        )
+        return as_numpy(logits)

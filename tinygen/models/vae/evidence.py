@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.backend import Array, backend_of
+from tinygen.backend import Array
 from tinygen.errors import ShapeError
 from tinygen.function import Value
 from tinygen.models.vae.vae import VAE
 from tinygen.nn.sizes import require_sizes
 from tinygen.random import Generator
+from tinygen.tensor import as_numpy
 
 ROWS = 4096
 """Latents that are decoded at a time, which bounds the memory."""
@@ -68,8 +69,7 @@ def log_likelihood(
             total: Any = -np.inf
             for done in range(0, samples, chunk):
                 count = min(chunk, samples - done)
-                bound = model.iwae(x[part], count, labels, rng=rng).data
-                bound = backend_of([bound]).to_numpy(bound).astype(np.float64)
+                bound = as_numpy(model.iwae(x[part], count, labels, rng=rng)).astype(np.float64)
                 total = np.logaddexp(total, bound + math.log(count))
             each.append(total - math.log(samples))
     return LogLikelihood(np.concatenate(each))

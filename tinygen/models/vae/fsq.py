@@ -22,11 +22,11 @@ from tinygen.errors import OutOfRangeError, UsageError
 from tinygen.function import Value
 from tinygen.models.vae.quantizer import (
     Quantised,
-    raw,
     require_vectors,
     straight_through,
     valid_indices,
 )
+from tinygen.tensor import plain
 
 
 class FSQ(nn.Module):
@@ -48,7 +48,7 @@ class FSQ(nn.Module):
         loss."""
         require_vectors("FSQ", z, self.width)
         bounded = ops.tanh(z)
-        digits = self._digits(raw(bounded))
+        digits = self._digits(plain(bounded))
         codes = straight_through(bounded, self._codes(digits, bounded.dtype))
         return Quantised(codes, self._index(digits), None)
 
@@ -61,7 +61,7 @@ class FSQ(nn.Module):
     def index(self, codes: Value) -> Array:
         """The indices (...) of codes (..., d), each component in [-1, 1]."""
         require_vectors("FSQ.index", codes, self.width)
-        codes = raw(codes)
+        codes = plain(codes)
         if codes.size and not (codes.min() >= -1 and codes.max() <= 1):
             raise OutOfRangeError(
                 f"FSQ.index: codes lie in [-1, 1], and these from {codes.min()} to {codes.max()}; "

@@ -25,7 +25,7 @@ from tinygen.errors import DtypeError, OutOfRangeError, UsageError
 from tinygen.function import Value
 from tinygen.ops.checks import known_reduction
 from tinygen.random import Generator
-from tinygen.tensor import Tensor
+from tinygen.tensor import Tensor, plain
 
 LOG_SCALE_FLOOR = -7.0
 """Of a discretised logistic: scales below e^-7 would only sharpen a single level."""
@@ -69,7 +69,7 @@ class Bernoulli(Likelihood):
     and 1 it is a loss, not a density (Loaiza-Ganem and Cunningham 2019): binarise first."""
 
     def prepare(self, x: Value, dtype: Any) -> tuple[Any, Any]:
-        values = _raw(x)
+        values = plain(x)
         if values.size and not (values.min() >= 0 and values.max() <= 1):
             raise OutOfRangeError(
                 f"Bernoulli data lie in [0, 1], and these in [{values.min()}, {values.max()}]; "
@@ -90,7 +90,7 @@ class Bernoulli(Likelihood):
         return ops.sigmoid(params)
 
     def sample(self, params: Value, *, rng: Generator | None = None, noise: Value = None) -> Array:
-        p = _raw(self.mean(params))
+        p = plain(self.mean(params))
         return (_uniform(noise, rng, p.shape, p) < p).astype(p.dtype)
 
 
@@ -127,10 +127,10 @@ class Gaussian(Likelihood):
         return self._mu_log_sigma(params)[0]
 
     def sample(self, params: Value, *, rng: Generator | None = None, noise: Value = None) -> Array:
-        mu, log_sigma = (_raw(value) for value in self._mu_log_sigma(params))
+        mu, log_sigma = (plain(value) for value in self._mu_log_sigma(params))
         if noise is None:
             noise = _given(rng).normal(mu.shape, mu.dtype)
-        return mu + _exp(log_sigma) * _raw(noise)
+        return mu + _exp(log_sigma) * plain(noise)
 
     def _mu_log_sigma(self, params: Value) -> tuple[Any, Any]:
         if self.log_sigma is not None:
@@ -147,7 +147,7 @@ class _Levels(Likelihood):
 
     def prepare(self, x: Value, dtype: Any) -> tuple[Any, Any]:
         """The encoder sees level k as 2 k / (levels - 1) - 1, in [-1, 1]."""
-        values = _raw(x)
+        values = plain(x)
         if values.dtype.kind not in "iu":
             raise DtypeError(
                 f"{type(self).__name__} data are integers below {self.levels}, not {values.dtype}; "
@@ -170,7 +170,7 @@ class Categorical(_Levels):
 
     def log_prob(self, x: Value, params: Value, *, reduction: str = "sum") -> Any:
         logits = self._split(params)  # (..., D, K)
-        classes = ops.broadcast_to(_raw(x), logits.shape[:-1])
+        classes = ops.broadcast_to(plain(x), logits.shape[:-1])
         return _reduced(-ops.cross_entropy(logits, classes, reduction="none"), reduction)
 
     def mean(self, params: Value) -> Any:
@@ -179,7 +179,7 @@ class Categorical(_Levels):
 
     def sample(self, params: Value, *, rng: Generator | None = None, noise: Value = None) -> Array:
         """The first level whose cumulative probability passes the noise."""
-        below = ops.cumsum(_raw(ops.softmax(self._split(params), axis=-1)), axis=-1)[..., :-1]
+        below = ops.cumsum(plain(ops.softmax(self._split(params), axis=-1)), axis=-1)[..., :-1]
         u = _uniform(noise, rng, below.shape[:-1], below)
         return (u[..., None] >= below).sum(axis=-1)
 
@@ -199,7 +199,7 @@ class DiscretisedLogistic(_Levels):
 
     def log_prob(self, x: Value, params: Value, *, reduction: str = "sum") -> Any:
         m, log_scale = self._m_log_scale(params)  # (..., D)
-        levels = _raw(x)
+        levels = plain(x)
         half = 1 / (self.levels - 1)
         centre = levels.astype(m.dtype) * (2 * half) - 1
         inverse = ops.exp(-log_scale)
@@ -221,7 +221,7 @@ class DiscretisedLogistic(_Levels):
 
     def sample(self, params: Value, *, rng: Generator | None = None, noise: Value = None) -> Array:
         """A logistic number by its inverse cumulative function, rounded to the nearest level."""
-        m, log_scale = (_raw(value) for value in self._m_log_scale(params))
+        m, log_scale = (plain(value) for value in self._m_log_scale(params))
         u = _uniform(noise, rng, m.shape, m).clip(1e-7, 1 - 1e-7)
         x = m + ops.exp(log_scale) * (ops.log(u) - ops.log1p(-u))
         level = ops.floor((x + 1) * ((self.levels - 1) / 2) + 0.5)
@@ -248,12 +248,8 @@ def _floats(x: Value, dtype: Any) -> Any:
     return x if x.dtype == dtype else ops.astype(x, dtype)
 
 
-def _raw(x: Value) -> Any:
-    return x.data if isinstance(x, Tensor) else x
-
-
 def _uniform(noise: Value, rng: Generator | None, shape: tuple[int, ...], like: Array) -> Array:
-    return _given(rng).uniform(shape, dtype=like.dtype) if noise is None else _raw(noise)
+    return _given(rng).uniform(shape, dtype=like.dtype) if noise is None else plain(noise)
 
 
 def _given(rng: Generator | None) -> Generator:

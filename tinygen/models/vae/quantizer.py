@@ -20,7 +20,7 @@ from tinygen.errors import DivergedError, DtypeError, OutOfRangeError, ShapeErro
 from tinygen.function import Value
 from tinygen.nn.sizes import require_sizes
 from tinygen.random import Generator
-from tinygen.tensor import Tensor
+from tinygen.tensor import Tensor, plain
 
 
 class Quantised(NamedTuple):
@@ -37,7 +37,7 @@ class Quantised(NamedTuple):
 def straight_through(z: Value, codes: Array) -> Any:
     """The value of `codes`, to rounding, with the gradient of z: z + (codes - z) with the bracket
     constant (Bengio et al. 2013; van den Oord et al. 2017, section 3.2)."""
-    return z + (codes - raw(z))
+    return z + (codes - plain(z))
 
 
 class VectorQuantizer(nn.Module):
@@ -78,14 +78,14 @@ class VectorQuantizer(nn.Module):
     def forward(self, z: Value, *, rng: Generator | None = None) -> Quantised:
         """z (..., width) -> its codes, indices and commitment loss; `rng` to reset dead codes."""
         require_vectors("VectorQuantizer", z, self.width)
-        flat = raw(z).reshape(-1, self.width)  # (M, width)
+        flat = plain(z).reshape(-1, self.width)  # (M, width)
         indices = self._nearest(flat)
         shaped = indices.reshape(z.shape[:-1])
         constant = self.codebook.data[shaped]
         codes = straight_through(z, constant)
         loss = self.commitment * ops.sum(ops.square(z - constant))
         if self.decay is None:
-            loss = loss + ops.sum(ops.square(ops.embedding(shaped, self.codebook) - raw(z)))
+            loss = loss + ops.sum(ops.square(ops.embedding(shaped, self.codebook) - plain(z)))
         elif self.training and not self.frozen:
             self._follow(flat, indices, self.decay)
             if rng is not None:
@@ -135,11 +135,6 @@ def usage(indices: Value, codes: int) -> tuple[float, float]:
     return float(np.exp(-(used * np.log(used)).sum())), used.size / codes
 
 
-def raw(x: Value) -> Any:
-    """The array of a Tensor, outside the graph."""
-    return x.data if isinstance(x, Tensor) else x
-
-
 # ---- what quantisers require ---------------------------------------------------------------------
 
 
@@ -151,7 +146,7 @@ def require_vectors(quantizer: str, z: Value, width: int) -> None:
             f"{quantizer}: z has shape {getattr(z, 'shape', None)}; its last axis is a code's "
             f"{width} components."
         )
-    if not np.isfinite(raw(z)).all():
+    if not np.isfinite(plain(z)).all():
         raise DivergedError(
             f"{quantizer}: z has NaN or infinity in it, to which no code is the nearest. Look for "
             "such values in the data; if there are none, training diverged: lower its learning "
@@ -162,9 +157,12 @@ def require_vectors(quantizer: str, z: Value, width: int) -> None:
 def valid_indices(indices: Value, codes: int) -> Array:
     """The array of `indices`; DtypeError if they are no integers, OutOfRangeError beyond 0 ...
     codes - 1."""
-    found = np.asarray(raw(indices))
-    if found.dtype.kind not in "iu" and found.size:
-        raise DtypeError(f"the indices of codes are integers, not {found.dtype}.")
+    found: Array = plain(indices)
+    dtype = getattr(found, "dtype", None)
+    if getattr(dtype, "kind", None) not in ("i", "u"):
+        raise DtypeError(
+            f"the indices of codes are an array of integers, not {dtype or type(found).__name__}."
+        )
     if found.size and not (found.min() >= 0 and found.max() < codes):
         raise OutOfRangeError(
             f"indices from {found.min()} to {found.max()}, and there are {codes} codes, 0 ... "

@@ -29,7 +29,7 @@ from tinygen.models.vae.networks import LIKELIHOODS, Decoder, Encoder, VAEConfig
 from tinygen.nn.sizes import require_sizes
 from tinygen.random import Generator
 from tinygen.recompute import checkpoint
-from tinygen.tensor import Tensor
+from tinygen.tensor import plain
 
 
 class VAE(nn.Module):
@@ -218,8 +218,7 @@ class VAE(nn.Module):
 
     def _shaped(self, x: Value) -> Array:
         """(..., D) -> (..., *data_shape), as an array."""
-        x = x.data if isinstance(x, Tensor) else x
-        return x.reshape(*x.shape[:-1], *self.config.data_shape)
+        return plain(x).reshape(*x.shape[:-1], *self.config.data_shape)
 
 
 def kl_warmup(step: int, steps: int, beta: float = 1.0) -> float:

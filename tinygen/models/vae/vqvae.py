@@ -21,9 +21,10 @@ from tinygen.errors import ShapeError, UsageError
 from tinygen.function import Value
 from tinygen.models.checks import require_examples
 from tinygen.models.vae.likelihoods import Likelihood
-from tinygen.models.vae.quantizer import Quantised, raw
+from tinygen.models.vae.quantizer import Quantised
 from tinygen.nn.sizes import size_tuple
 from tinygen.random import Generator
+from tinygen.tensor import plain
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ class VQVAE(nn.Module):
             )
         with self.inference():
             codes = self.quantizer.lookup(indices)
-            mean = raw(self.likelihood.mean(self._params(codes)))
+            mean = plain(self.likelihood.mean(self._params(codes)))
             return mean.reshape(len(codes), *self.config.data_shape)
 
     def reconstruct(self, x: Value) -> Array:

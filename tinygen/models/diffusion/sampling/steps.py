@@ -19,7 +19,7 @@ from tinygen.grad_mode import no_grad
 from tinygen.models.diffusion.levels import normal_like, require_batch
 from tinygen.ops import astype
 from tinygen.random import Generator
-from tinygen.tensor import Tensor
+from tinygen.tensor import Tensor, plain
 
 Denoise: TypeAlias = Callable[[Any, Any], Any]
 """denoise(x, level) -> x0, the mean of the data given x, in x's shape. The level is a Python
@@ -69,7 +69,7 @@ def estimate(denoise: Denoise, x: Value, level: float) -> Any:
     else:
         with no_grad():
             x0 = denoise(x, level)
-        x0 = x0.data if isinstance(x0, Tensor) else x0
+        x0 = plain(x0)
     if getattr(x0, "shape", None) != x.shape:
         raise ShapeError(
             f"the denoiser was given x of shape {x.shape} and returned "
