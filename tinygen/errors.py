@@ -50,6 +50,10 @@ class UnavailableError(TinygenError, RuntimeError):
     exit_code = 4
 
 
+class KernelError(TinygenError, RuntimeError):
+    """A CUDA kernel does not compile, or did what no kernel may do."""
+
+
 class OutputError(TinygenError, OSError):
     """Output cannot be written: no permission, no space, or something stands in the way."""
 

@@ -25,15 +25,24 @@ struct Self {
 };
 extern const Self self;  // of the running thread; set at every switch
 
-// True in the checking build. Emulations need not ask: every function below does what its mode asks for.
-bool checking();
-
 // ---- findings --------------------------------------------------------------------------------------------------
 
 // Notes a finding at the caller's line and goes on. `kind` is one of the names of docs/simulator.md or a new one.
 void report(const char* kind, const char* message);
 // Notes a finding and ends the launch: for what has no meaning to go on with. Also in the fast mode.
 [[noreturn]] void trap(const char* kind, const char* message);
+
+// While one of these lives, loads and stores of the calling code are its own business: for emulations that use the C++
+// library, whose templates are compiled like the kernel. (Warp functions run like that anyway.)
+class Unaccounted {
+ public:
+  Unaccounted();
+  ~Unaccounted();
+  Unaccounted(const Unaccounted&) = delete;
+
+ private:
+  bool before_;
+};
 
 // ---- memory ----------------------------------------------------------------------------------------------------
 
@@ -84,9 +93,6 @@ void warp_collective(uint32_t mask, WarpFunction function, const void* in, void*
 
 // __syncwarp: the same meeting, and it orders memory accesses.
 void warp_barrier(uint32_t mask);
-
-// Lets other threads run: for loops that poll.
-void yield();
 
 // ---- cp.async --------------------------------------------------------------------------------------------------
 

@@ -33,6 +33,7 @@ inline const char* fault(const TensorMap& map, const void* shared, uint32_t rank
 template <size_t N>
 SIM_OUTSIDE std::vector<Piece> pieces(const TensorMap& map, void* shared, const int (&at)[N]) {
   if (const char* what = fault(map, shared, N)) trap("tma", what);
+  const Unaccounted outside;
   std::vector<Piece> result;
   const uint32_t tile = shared_address(shared), row_bytes = map.box[0] * map.element_bytes;
   uint32_t rows = 1;

@@ -1,0 +1,252 @@
+// shadow.cpp: see shadow.hpp and clocks.hpp.
+#include "shadow.hpp"
+
+#include <algorithm>
+#include <string>
+
+#include "memory.hpp"
+
+namespace sim {
+
+namespace {
+
+struct Node {  // one access
+  uint32_t next;
+  Clock clock;
+  uint16_t thread;
+  ByteMask bytes;
+  Place place;
+};
+std::vector<Node> nodes(1);
+
+std::vector<std::unique_ptr<GlobalWord[]>> pool;
+size_t pool_used = 0;
+
+const char* verb(Access kind) {
+  return kind == Access::read ? "read" : kind == Access::write ? "write" : "atomic operation";
+}
+
+bool conflict(Access a, Access b) {
+  return a != b || a == Access::write;  // two reads agree, and so do two atomic operations
+}
+
+bool happens_before(const Node& node) {
+  return node.thread == rt.me->self.thread || rt.me->known.covers(node.thread, node.clock);
+}
+
+std::string who(uint32_t thread) { return thread < rt.count ? name_of(thread) : "an asynchronous copy"; }
+
+void refresh(Word& word) {
+  if (word.epoch == rt.epoch) return;
+  word.epoch = rt.epoch;
+  word.first[0] = word.first[1] = word.first[2] = 0;
+}
+
+// The first remembered access that the running thread's access of `kind` conflicts with and is not ordered after.
+const Node* find_race(const Word& word, ByteMask bytes, Access kind, Access* other) {
+  for (const Access with : {Access::write, Access::atomic, Access::read}) {
+    if (!conflict(kind, with)) continue;
+    for (uint32_t i = word.first[int(with)]; i; i = nodes[i].next) {
+      if (!(nodes[i].bytes & bytes) || happens_before(nodes[i])) continue;
+      *other = with;
+      return &nodes[i];
+    }
+  }
+  return nullptr;
+}
+
+void remember(Word& word, ByteMask bytes, Access kind, uint32_t thread, Clock clock, Place place) {
+  if (kind == Access::write) {  // earlier accesses are ordered before this one, or were reported: it stands for them
+    for (uint32_t& first : word.first) {
+      for (uint32_t* link = &first; *link;) {
+        if (nodes[*link].bytes & ~bytes) {
+          link = &nodes[*link].next;
+        } else {
+          *link = nodes[*link].next;
+        }
+      }
+    }
+  } else {
+    int looked = 0;
+    for (uint32_t i = word.first[int(kind)]; i && looked < 8; i = nodes[i].next, looked++) {
+      if (nodes[i].thread != thread || nodes[i].bytes != bytes) continue;
+      nodes[i].clock = clock;
+      nodes[i].place = place;
+      return;
+    }
+  }
+  nodes.push_back({word.first[int(kind)], clock, uint16_t(thread), bytes, place});
+  word.first[int(kind)] = uint32_t(nodes.size() - 1);
+}
+
+void order(Word& word, ByteMask bytes, Access kind, Place place, Address a) {
+  refresh(word);
+  Access other;
+  if (const Node* node = find_race(word, bytes, kind, &other)) {
+    note("race",
+         std::string(verb(kind)) + " of " + memory.describe(a) + " races with a " + verb(other) + " by " +
+             who(node->thread) + " at " + token(node->place) + ": no synchronisation orders them",
+         place, node->place);
+  }
+  remember(word, bytes, kind, rt.me->self.thread, rt.me->clock, place);
+}
+
+SharedWord& shared_word(Address a) {
+  SharedWord& word = memory.shared_word(a);
+  if (word.block != rt.block_number) {
+    word = {};
+    word.block = rt.block_number;
+  }
+  return word;
+}
+
+// Calls f(address of a word, mask of the accessed bytes in it) for every word of an access.
+template <class F>
+void for_words(Address a, size_t n, F f) {
+  for (Address w = a & ~Address(3); w < a + n; w += 4) {
+    ByteMask bytes = 0xF;
+    if (w < a) bytes &= ByteMask(0xF << (a - w));
+    if (w + 4 > a + n) bytes &= ByteMask(0xF >> (w + 4 - a - n));
+    f(w < a ? a : w, bytes);
+  }
+}
+
+void order_blocks(GlobalWord& word, ByteMask bytes, Access kind, Place place, Address a) {
+  auto unordered = [&](const Stamp& stamp) {
+    return stamp.block && stamp.block != rt.block_number && (stamp.bytes & bytes) &&
+           !rt.me->known.covers_foreign(stamp.block, stamp.epoch, stamp.thread, stamp.clock);
+  };
+  const Stamp* races = nullptr;
+  Access with = Access::write;
+  auto consider = [&](const Stamp& stamp, Access other) {
+    if (races || !conflict(kind, other) || !unordered(stamp)) return;
+    races = &stamp;
+    with = other;
+  };
+  consider(word.write, Access::write);
+  consider(word.atomic, Access::atomic);
+  consider(word.reads[0], Access::read);
+  consider(word.reads[1], Access::read);
+  if (races) {
+    note("block-race",
+         std::string(verb(kind)) + " of " + memory.describe(a) + " races with a " + verb(with) +
+             " by another block at " + token(races->place) + ": blocks run in no order",
+         place, races->place);
+  }
+  Stamp& last = kind == Access::read ? word.reads[0] : kind == Access::write ? word.write : word.atomic;
+  Stamp mine{rt.block_number, rt.epoch, rt.me->clock, uint16_t(rt.me->self.thread), bytes, place};
+  if (last.block == rt.block_number) mine.bytes |= last.bytes;
+  if (kind == Access::read && last.block && last.block != rt.block_number) word.reads[1] = last;
+  last = mine;
+}
+
+}  // namespace
+
+GlobalWord& GlobalShadow::word(size_t index) {
+  const size_t page = index / page_words;
+  if (page >= pages_.size()) pages_.resize(page + 1);
+  if (!pages_[page]) {
+    if (pool_used == pool.size()) pool.push_back(std::make_unique<GlobalWord[]>(page_words));
+    pages_[page] = pool[pool_used++].get();
+    std::fill_n(pages_[page], page_words, GlobalWord{});
+  }
+  return pages_[page][index % page_words];
+}
+
+void reset_global_shadows() { pool_used = 0; }
+
+void forget_accesses() { nodes.resize(1); }
+
+void check_global(Buffer& buffer, Address a, size_t n, Access kind, Place place) {
+  if (buffer.read_only && kind == Access::read) return;
+  const Address base = buffer.begin & ~Address(3);
+  for_words(a, n, [&](Address at, ByteMask bytes) {
+    GlobalWord& word = buffer.shadow.word((at - base) / 4);
+    order(word, bytes, kind, place, at);
+    order_blocks(word, bytes, kind, place, at);
+  });
+}
+
+void check_shared(Address a, size_t n, Access kind, Place place) {
+  for_words(a, n, [&](Address at, ByteMask bytes) {
+    SharedWord& word = shared_word(at);
+    order(word, bytes, kind, place, at);
+    if (word.arriving & bytes) {
+      note("unawaited-copy",
+           std::string(verb(kind)) + " of " + memory.describe(at) +
+               " while an asynchronous copy into it has not been waited for",
+           place);
+    } else if (kind != Access::write && (word.written & bytes) != bytes) {
+      note("uninitialised", "read of " + memory.describe(at) + ", which this block has not written", place);
+    }
+    if (kind == Access::read) return;
+    if (word.leaving & bytes) {
+      note("unawaited-store",
+           std::string(verb(kind)) + " of " + memory.describe(at) +
+               " while an asynchronous store out of it has not been waited for",
+           place);
+    }
+    word.written |= bytes;
+    word.generic = true;
+    word.writer = uint16_t(rt.me->self.thread);
+    word.write_epoch = rt.epoch;
+    word.write_clock = rt.me->clock;
+  });
+}
+
+void check_proxy(Address a, size_t n, Place place) {
+  const ProxyFence& mine = rt.me->proxy_fence;
+  for_words(a, n, [&](Address at, ByteMask) {
+    const SharedWord& word = shared_word(at);
+    if (!word.generic) return;
+    const ProxyFence& writers = rt.threads[word.writer].proxy_fence;
+    const bool fenced_by_writer = writers.clock >= word.write_clock;
+    const bool fenced_here = word.write_epoch < mine.epoch ||
+                             (word.writer == rt.me->self.thread && word.write_clock <= mine.clock) ||
+                             (mine.known && (*mine.known)[word.writer] >= word.write_clock);
+    if (fenced_by_writer || fenced_here) return;
+    note("proxy-fence",
+         "the asynchronous proxy uses " + memory.describe(at) + ", which " + name_of(word.writer) +
+             " wrote by an ordinary store, without fence_async_proxy between",
+         place);
+  });
+}
+
+void begin_arrival(Address a, size_t n, Place place) {
+  for_words(a, n, [&](Address at, ByteMask bytes) {
+    SharedWord& word = shared_word(at);
+    if (word.arriving & bytes) {
+      note("unawaited-copy", "a second asynchronous copy into " + memory.describe(at) + " before the first has landed",
+           place);
+    } else {
+      order(word, bytes, Access::write, place, at);
+    }
+    if (word.leaving & bytes) {
+      note("unawaited-store",
+           "a copy into " + memory.describe(at) + " while an asynchronous store out of it has not been waited for",
+           place);
+    }
+    word.written &= ByteMask(~bytes);
+    word.arriving |= bytes;
+    word.generic = false;
+  });
+}
+
+void end_arrival(Address a, size_t n, uint32_t agent, Clock clock, Place place) {
+  for_words(a, n, [&](Address at, ByteMask bytes) {
+    SharedWord& word = shared_word(at);
+    refresh(word);
+    remember(word, bytes, Access::write, agent, clock, place);
+    word.written |= bytes;
+    word.arriving &= ByteMask(~bytes);
+  });
+}
+
+void set_leaving(Address a, size_t n, bool leaving) {
+  for_words(a, n, [&](Address at, ByteMask bytes) {
+    SharedWord& word = shared_word(at);
+    word.leaving = leaving ? word.leaving | bytes : word.leaving & ByteMask(~bytes);
+  });
+}
+
+}  // namespace sim
