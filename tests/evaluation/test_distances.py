@@ -84,6 +84,8 @@ def test_what_cannot_be_compared_is_refused(distance) -> None:
         distance(normal(5, 3), normal(5, 2))
     with pytest.raises(ShapeError):
         distance(normal(1, 3), normal(5, 3))
+    with pytest.raises(ShapeError):
+        distance(normal(0, 3), normal(5, 3))
 
 
 def test_samples_that_are_no_numbers_are_refused() -> None:

@@ -88,6 +88,8 @@ def test_what_cannot_be_counted_is_refused() -> None:
         modes_found(np.zeros((0, 2)), np.zeros((2, 2)), 1.0)
     with pytest.raises(UsageError):
         coverage(normal(5, 2), normal(5, 2), k=5)
+    with pytest.raises(UsageError, match=r"k is 2\.5"):
+        coverage(normal(5, 2), normal(5, 2), k=2.5)
     with pytest.raises(ShapeError):
         distances(normal(5, 2), normal(5, 3))
     with pytest.raises(UsageError, match="NaN"):

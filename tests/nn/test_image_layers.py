@@ -242,6 +242,8 @@ def test_layers_show_their_settings():
     [
         (lambda r: nn.BatchNorm2d(0), UsageError, "at least 1"),
         (lambda r: nn.BatchNorm2d(3, momentum=1.5), UsageError, "momentum is 1.5"),
+        (lambda r: nn.BatchNorm2d(3, momentum="a"), UsageError, "momentum is 'a'"),
+        (lambda r: nn.SpectralNorm(nn.Linear(2, 2, rng=r), eps=0, rng=r), UsageError, "eps is 0"),
         (lambda r: nn.GroupNorm(3, 8), UsageError, "multiple of groups"),
         (lambda r: nn.TimestepEmbedding(5, 3, rng=r), UsageError, "must be even"),
         (lambda r: nn.sinusoidal(np.zeros(3), 5), UsageError, "width is 5"),

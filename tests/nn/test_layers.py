@@ -60,6 +60,8 @@ def test_dropout_only_in_training_and_each_layer_with_masks_of_its_own():
     assert np.array_equal(nn.Dropout(0.0, rng=rng)(x), x)
     with pytest.raises(UsageError, match=r"p is 1\.0"):
         nn.Dropout(1.0, rng=rng)
+    with pytest.raises(UsageError, match="p is 'a'"):
+        nn.Dropout("a", rng=rng)
 
 
 def test_the_position_of_dropout_is_its_generators():

@@ -87,9 +87,16 @@ def test_clipping_by_value():
     assert before.tolist() == [-3.0, 0.5, 3.0]
 
 
-@pytest.mark.parametrize("limit", [0.0, -1.0, math.nan])
+@pytest.mark.parametrize("limit", [0.0, -1.0, math.nan, "a", None])
 def test_limits_are_positive(limit):
-    with pytest.raises(UsageError, match="must be positive"):
+    with pytest.raises(UsageError, match=f"max_norm is {limit!r}; it must be .* above 0"):
         optim.clip_grad_norm([], limit)
-    with pytest.raises(UsageError, match="must be positive"):
+    with pytest.raises(UsageError, match=f"limit is {limit!r}; it must be .* above 0"):
         optim.clip_grad_value([], limit)
+
+
+def test_an_infinite_limit_measures_only():
+    params = leaves([3.0, 4.0], None)
+    before = params[0].grad.data
+    assert optim.clip_grad_norm(params, math.inf) == 5
+    assert params[0].grad.data is before

@@ -58,17 +58,22 @@ def test_every_factor_lies_between_zero_and_one(kind, steps, data):
 
 
 @pytest.mark.parametrize(
-    "make",
+    ("call", "message"),
     [
-        lambda: Linear(0),
-        lambda: Linear(10, warmup=11),
-        lambda: Cosine(10, min_factor=1.5),
-        lambda: Cosine(10, min_factor=math.nan),
-        lambda: WSD(10, decay=6, warmup=5),
-        lambda: WSD(10, decay=-1),
-        lambda: Constant(warmup=-1),
+        (lambda: Linear(0), "Linear: steps is 0"),
+        (lambda: Linear(2.5), r"steps is 2\.5"),
+        (lambda: Cosine("a"), "steps is 'a'"),
+        (lambda: Linear(10, warmup=11), "lie within the steps"),
+        (lambda: Linear(10, warmup=2.5), r"warmup is 2\.5"),
+        (lambda: Cosine(10, min_factor=1.5), "min_factor is 1.5"),
+        (lambda: Cosine(10, min_factor=math.nan), "min_factor is nan"),
+        (lambda: WSD(10, decay=6, warmup=5), "cannot be: .* lie within the steps"),
+        (lambda: WSD(10, decay=-1), "decay is -1"),
+        (lambda: Constant(warmup=-1), "warmup is -1"),
+        (lambda: Cosine(10)(-1), "step of a schedule is -1"),
+        (lambda: Cosine(10)(math.nan), "step of a schedule is nan"),
     ],
 )
-def test_what_cannot_be_is_refused(make):
-    with pytest.raises(UsageError, match="cannot be"):
-        make()
+def test_what_cannot_be_is_refused(call, message):
+    with pytest.raises(UsageError, match=message):
+        call()

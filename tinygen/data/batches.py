@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygen.errors import InputError, ShapeError, UsageError
+from tinygen.arguments import integer
+from tinygen.errors import InputError, ShapeError
 from tinygen.random import Generator
 
 Tokens = NDArray[np.integer[Any]]
@@ -85,5 +86,5 @@ def _pair(tokens: Tokens, block: int) -> Batch:
 def _check(tokens: Tokens, block: int, batch: int) -> None:
     if tokens.ndim != 1:
         raise ShapeError(f"tokens of shape {tokens.shape}: one sequence is needed, shape (N,)")
-    if block < 1 or batch < 1:
-        raise UsageError(f"block {block} and batch {batch}: both must be at least 1")
+    integer("the block of tokens", block, least=1)
+    integer("the batch", batch, least=1)

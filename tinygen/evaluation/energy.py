@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,12 @@ def energy_distance(x: NDArray[Any], y: NDArray[Any]) -> float:
     The means within a set leave out the pairs of an element with itself (the unbiased estimate),
     so that small values may be slightly negative.
     """
-    a, b = (np.asarray(v, np.float64).reshape(len(v), -1) for v in (x, y))
-    if min(len(a), len(b)) < 2 or a.shape[1] != b.shape[1]:
+    if min(len(x), len(y)) < 2 or math.prod(np.shape(x)[1:]) != math.prod(np.shape(y)[1:]):
         raise ShapeError(
             f"energy_distance: {np.shape(x)} and {np.shape(y)}; give two or more vectors of one "
             "length each."
         )
+    a, b = (np.asarray(v, np.float64).reshape(len(v), -1) for v in (x, y))
     within = sum(_mean_distance(v, v) * len(v) / (len(v) - 1) for v in (a, b))
     return 2 * _mean_distance(a, b) - within
 

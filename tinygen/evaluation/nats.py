@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from tinygen.errors import UsageError
+from tinygen.arguments import integer
 
 
 def bits_per_dimension(nats: float, dimensions: int) -> float:
@@ -13,6 +13,5 @@ def bits_per_dimension(nats: float, dimensions: int) -> float:
     A continuous model's -log p(x) must first be made one of the discrete pixels (see
     `data.images.dequantise`). `dimensions` is H W C.
     """
-    if dimensions < 1:
-        raise UsageError(f"bits_per_dimension: {dimensions} dimensions; an image has at least 1.")
+    integer("bits_per_dimension: dimensions", dimensions, least=1)
     return nats / (dimensions * math.log(2))

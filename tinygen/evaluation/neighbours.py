@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygen.arguments import integer
 from tinygen.errors import ShapeError, UsageError
 
 ROWS = 512
@@ -32,8 +33,12 @@ def coverage(real: NDArray[Any], fake: NDArray[Any], k: int = 5) -> Coverage:
     """Of features real (N, D) and fake (M, D). A point's ball reaches to its k-th neighbour in its
     own set (Kynkäänniemi et al. 2019, "Improved precision and recall", eq. 1-3; Naeem et al. 2020,
     "Reliable fidelity and diversity metrics", eq. 4-5)."""
-    if k < 1 or min(len(real), len(fake)) <= k:
-        raise UsageError(f"coverage: k is {k}; it is at least 1 and less than either set.")
+    integer("coverage: k", k, least=1)
+    if min(len(real), len(fake)) <= k:
+        raise UsageError(
+            f"coverage: k is {k}, and there are {len(real)} real and {len(fake)} generated "
+            "examples; give more than k of each."
+        )
     real_radius, fake_radius = kth_distance(real, k), kth_distance(fake, k)
     in_real = np.zeros(len(fake))  # how many real balls each sample is in
     covered = np.zeros(len(real), bool)

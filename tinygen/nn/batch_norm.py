@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tinygen import ops
-from tinygen.errors import UsageError
+from tinygen.arguments import number
 from tinygen.function import Value
 from tinygen.nn import init
 from tinygen.nn.module import Module
@@ -27,8 +27,7 @@ class BatchNorm2d(Module):
         self, channels: int, *, momentum: float = 0.1, eps: float = 1e-5, affine: bool = True
     ) -> None:
         require_sizes("BatchNorm2d", channels=channels)
-        if not 0 <= momentum <= 1:
-            raise UsageError(f"BatchNorm2d: momentum is {momentum}; it lies in [0, 1].")
+        number("BatchNorm2d: momentum", momentum, least=0, most=1)
         self.weight = Parameter(init.ones((channels,))) if affine else None
         self.bias = Parameter(init.zeros((channels,))) if affine else None
         self.running_mean = Buffer(init.zeros((channels,)))

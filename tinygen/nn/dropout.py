@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tinygen import ops
-from tinygen.errors import UsageError
+from tinygen.arguments import number
 from tinygen.function import Value
 from tinygen.nn.module import Module
 from tinygen.random import Generator
@@ -20,9 +20,7 @@ class Dropout(Module):
     """
 
     def __init__(self, p: float, *, rng: Generator) -> None:
-        if not 0 <= p < 1:
-            raise UsageError(f"Dropout: p is {p}; it lies in [0, 1).")
-        self.p = p
+        self.p = number("Dropout: p", p, least=0, below=1)
         self.rng = rng.spawn(f"dropout {rng.words(1)[0]}") if p else None
 
     def forward(self, x: Value) -> Any:

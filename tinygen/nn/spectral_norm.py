@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygen import ops
+from tinygen.arguments import number
 from tinygen.backend import Array
 from tinygen.errors import UsageError
 from tinygen.function import Value
@@ -36,6 +37,7 @@ class SpectralNorm(Module):
         self, module: Module, *, steps: int = 1, eps: float = 1e-12, rng: Generator
     ) -> None:
         require_sizes("SpectralNorm", steps=steps)
+        number("SpectralNorm: eps", eps, above=0)
         if not isinstance(module, (Linear, Conv1d, Conv2d, ConvTranspose2d, Embedding)):
             raise UsageError(
                 f"SpectralNorm: {type(module).__name__} is no layer with a weight; wrap a Linear, "

@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from tinygen.arguments import number
 from tinygen.backend import Array, backend_of
-from tinygen.errors import UsageError
 from tinygen.tensor import Tensor
 
 
@@ -18,9 +18,10 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
     (Pascanu et al. 2013, algorithm 1). Returns the norm before.
 
     A norm that is not finite is returned and the gradients stay: there is no right scale for them.
+    With max_norm=math.inf the norm is measured only.
     """
-    if not max_norm > 0:
-        raise UsageError(f"clip_grad_norm: max_norm is {max_norm}; it must be positive.")
+    if max_norm != math.inf:
+        number("clip_grad_norm: max_norm", max_norm, above=0)
     clipped = [p for p in _listed(parameters) if p.grad is not None]
     grads = [p.grad.data for p in clipped if p.grad is not None]
     total = math.hypot(*map(_norm, grads))
@@ -32,8 +33,7 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
 
 def clip_grad_value(parameters: Iterable[Tensor], limit: float) -> None:
     """Bring every element of every gradient into [-limit, limit]."""
-    if not limit > 0:
-        raise UsageError(f"clip_grad_value: limit is {limit}; it must be positive.")
+    number("clip_grad_value: limit", limit, above=0)
     for p in _listed(parameters):
         if p.grad is not None:
             g = p.grad.data

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from tinygen.arguments import integer, number
 from tinygen.errors import UsageError
 
 
@@ -22,24 +23,17 @@ class Schedule:
     warmup: int
 
     def __post_init__(self) -> None:
-        given = vars(self)
-        steps = given.get("steps", math.inf)
-        factor = given.get("min_factor", 0.0)
-        if not (
-            steps >= 1
-            and given["warmup"] >= 0
-            and given.get("decay", 0) >= 0
-            and given["warmup"] + given.get("decay", 0) <= steps
-            and 0 <= factor <= 1
-        ):
+        name, given = type(self).__name__, vars(self)
+        for setting in given.keys() & {"steps", "decay", "warmup"}:
+            integer(f"{name}: {setting}", given[setting], least=1 if setting == "steps" else 0)
+        number(f"{name}: min_factor", given.get("min_factor", 0.0), least=0, most=1)
+        if given["warmup"] + given.get("decay", 0) > given.get("steps", math.inf):
             raise UsageError(
-                f"{self} cannot be: steps is at least 1, warmup (and decay, together) lie within "
-                "the steps, and min_factor in [0, 1]."
+                f"{self} cannot be: warmup (and decay, together) lie within the steps."
             )
 
     def __call__(self, step: int) -> float:
-        if step < 0:
-            raise UsageError(f"a schedule begins at step 0, and this is step {step}.")
+        integer("the step of a schedule", step, least=0)
         return (step + 1) / self.warmup if step < self.warmup else self.after_warmup(step)
 
     def after_warmup(self, step: int) -> float:

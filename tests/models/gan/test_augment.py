@@ -120,5 +120,7 @@ def test_refusals():
         DiffAugment()(np.zeros((2, 3, 3, 1)))
     with pytest.raises(UsageError, match=r"cutout is 1\.5"):
         DiffAugment(cutout=1.5)
+    with pytest.raises(UsageError, match="translation is 'a'"):
+        DiffAugment(translation="a")
     with pytest.raises(UsageError, match="brightness is -1"):
         DiffAugment(brightness=-1)

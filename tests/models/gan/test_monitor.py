@@ -12,6 +12,7 @@ from tinygen.data import synthetic
 from tinygen.errors import ShapeError, UsageError
 from tinygen.models.gan.monitor import (
     CollapseMonitor,
+    Limits,
     distances,
     diversity,
     dominant_frequency,
@@ -212,7 +213,9 @@ def test_data_of_one_point_and_refusals():
         monitor.inspect(np.zeros((9, 2)), np.zeros((8, 2)))
     with pytest.raises(ShapeError, match="8 or more"):
         monitor.inspect(np.zeros((7, 2)), np.zeros((7, 2)))
-    with pytest.raises(UsageError, match="32 or more"):
+    with pytest.raises(UsageError, match="peak is nan"):
+        Limits(peak=math.nan)
+    with pytest.raises(UsageError, match="at least 32"):
         CollapseMonitor(8)
     assert math.isnan(monitor.inspect(np.zeros((8, 2)), np.zeros((8, 2)))["diversity"])
 

@@ -12,10 +12,12 @@ Each T is drawn for every example; the drawn numbers can be given in its place.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from tinygen import ops
+from tinygen.arguments import number
 from tinygen.backend import Array, backend_of
 from tinygen.errors import ShapeError, UsageError
 from tinygen.function import Value
@@ -75,11 +77,8 @@ class DiffAugment:
 
     def __post_init__(self) -> None:
         for name in ("brightness", "translation", "cutout"):
-            value = getattr(self, name)
-            if not 0 <= value <= (1 if name != "brightness" else float("inf")):
-                raise UsageError(
-                    f"DiffAugment: {name} is {value}; it is at least 0, a part in [0, 1]."
-                )
+            most = math.inf if name == "brightness" else 1
+            number(f"DiffAugment: {name}", getattr(self, name), least=0, most=most)
 
     def __call__(self, x: Value, *, rng: Random | None = None, draws: Draws | None = None) -> Any:
         """x augmented by `draws`, or by what `rng` draws. Arrays and Tensors alike."""

@@ -30,7 +30,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygen.errors import ShapeError, UsageError
+from tinygen.arguments import integer, number
+from tinygen.errors import ShapeError
 
 Floats = NDArray[np.float64]
 
@@ -66,15 +67,16 @@ class Limits:
     swing: float = 0.1
     """... where its standard deviation is above this."""
 
+    def __post_init__(self) -> None:
+        for name, limit in vars(self).items():
+            number(f"Limits: {name}", limit, least=0)
+
 
 class CollapseMonitor:
     """Watches the metrics of `Duel.step` in a window of the last `window` steps."""
 
     def __init__(self, window: int = 128, limits: Limits | None = None) -> None:
-        if window < 32:
-            raise UsageError(
-                f"CollapseMonitor: a window of {window} steps; 32 or more say a thing."
-            )
+        integer("CollapseMonitor: window (fewer steps say nothing)", window, least=32)
         self.window = window
         self.limits = Limits() if limits is None else limits
         self.steps = 0
