@@ -1,0 +1,182 @@
+// Softmax cross-entropy of logits x (rows, classes) for integer targets t, with label smoothing s and
+// z-loss weight z (Chowdhery et al. 2022, section 5):
+//
+//   lse  = log sum exp(x),  nll = lse - x[t]
+//   loss = (1 - s) nll + s mean(lse - x) + z lse^2
+//   dx   = g ((1 + 2 z lse) softmax(x) - (1 - s) onehot(t) - s / classes)
+//
+// A row whose target is `ignore` has loss and gradient 0, whatever its logits are; every other target
+// is in [0, classes). lse is kept as max x and log sum exp(x - max x), which are not added where that
+// would round; the target's entry of dx is expm1(-nll) instead of softmax - 1, so that a nearly
+// certain target keeps its digits.
+//
+// Compile-time: TYPE of logits, losses and gradients; VECTOR, elements an access, which divides the
+// number of classes. Sums are float32. Blocks have 256 threads, one block a row.
+#include "online.cuh"
+#include "vector.cuh"
+
+#ifndef TYPE
+#define TYPE float
+#endif
+#ifndef VECTOR
+#define VECTOR 4
+#endif
+
+using T = TYPE;
+constexpr int THREADS = 256;
+constexpr int WARPS = THREADS / 32;
+
+struct row_loss {
+  exp_sum sum;
+  float nll;   // of the target
+  float loss;
+};
+
+// Naive: a thread a row; three passes over its logits for loss and gradient, in uncoalesced pieces.
+extern "C" __global__ void cross_entropy_naive(T* __restrict__ losses, T* __restrict__ dlogits,
+                                               const T* __restrict__ logits,
+                                               const int64_t* __restrict__ targets, int rows,
+                                               int classes, float scale, float smoothing,
+                                               float z_loss, int64_t ignore) {
+  const int row = blockIdx.x * blockDim.x + threadIdx.x;
+  if (row >= rows) return;
+  const size_t start = (size_t)row * classes;
+  const int64_t target = targets[row];
+  if (target == ignore) {
+    losses[row] = from_float<T>(0.0f);
+    for (int i = 0; i < classes; i++) dlogits[start + i] = from_float<T>(0.0f);
+    return;
+  }
+  float m = -INFINITY, sum = 0.0f, total = 0.0f;
+  for (int i = 0; i < classes; i++) m = fmaxf(m, to_float(logits[start + i]));
+  for (int i = 0; i < classes; i++) {
+    sum += expf(to_float(logits[start + i]) - m);
+    total += to_float(logits[start + i]) - m;
+  }
+  const float log_sum = logf(sum), lse = m + log_sum;
+  const float nll = m - to_float(logits[start + target]) + log_sum;
+  const float mean_nll = log_sum - total / classes;
+  losses[row] =
+      from_float<T>((1.0f - smoothing) * nll + smoothing * mean_nll + z_loss * lse * lse);
+  for (int i = 0; i < classes; i++) {
+    const float probability = expf(to_float(logits[start + i]) - m) / sum;
+    const float wanted = (i == target ? 1.0f - smoothing : 0.0f) + smoothing / classes;
+    const float slope = (1.0f + 2.0f * z_loss * lse) * probability - wanted;
+    dlogits[start + i] = from_float<T>(scale * slope);
+  }
+}
+
+// The loss of the block's row in one pass: each thread keeps VECTOR sums of its own, so that as many
+// exponentials are under way at once. The mean of the logits is taken of x - x[t], which at logits
+// of 1e8 still has digits.
+DEVICE row_loss loss_of_row(const T* row, int64_t target, int classes, float smoothing,
+                            float z_loss) {
+  __shared__ float scratch[2 * WARPS];
+  const float picked = to_float(row[target]);
+  const float centre = fabsf(picked) < INFINITY ? picked : 0.0f;
+  exp_sum sums[VECTOR];
+  float total = 0.0f;
+  for (int i = threadIdx.x * VECTOR; i < classes; i += THREADS * VECTOR) {
+    float x[VECTOR];
+    load(x, row + i);
+#pragma unroll
+    for (int j = 0; j < VECTOR; j++) {
+      sums[j].add(x[j]);
+      total += x[j] - centre;
+    }
+  }
+#pragma unroll
+  for (int j = 1; j < VECTOR; j++) sums[0].add(sums[j]);
+
+  row_loss r;
+  r.sum = team_exp_sum<WARPS>(sums[0], scratch);
+  const float log_sum = r.sum.log_sum(), lse = r.sum.largest + log_sum;
+  r.nll = (r.sum.largest - picked) + log_sum;
+  r.loss = (1.0f - smoothing) * r.nll + z_loss * lse * lse;
+  if (smoothing != 0.0f) {
+    const float mean = team_sum<WARPS>(total, scratch) / classes;
+    r.loss += smoothing * (log_sum + (r.sum.largest - centre - mean));
+  }
+  return r;
+}
+
+// The gradient of the block's row, from its last columns to its first: what was read last lies in the
+// cache. `gradient` and `row` may be one place.
+DEVICE void gradient_of_row(T* gradient, const T* row, const row_loss& r, int64_t target,
+                            int classes, float g, float smoothing, float z_loss) {
+  const float pull = 2.0f * z_loss * (r.sum.largest + r.sum.log_sum());
+  const float factor = g * (1.0f + pull) * r.sum.scale();
+  const float spread = g * smoothing / classes;
+  const float probability = expf(-r.nll);
+  const float at_target = g * (expm1f(-r.nll) + pull * probability + smoothing) - spread;
+  const int vectors = classes / VECTOR;
+  for (int k = vectors - 1 - (int)threadIdx.x; k >= 0; k -= THREADS) {
+    const int i = k * VECTOR;
+    float x[VECTOR];
+    load(x, row + i);
+#pragma unroll
+    for (int j = 0; j < VECTOR; j++) {
+      x[j] = i + j == target ? at_target : factor * expf(x[j] - r.sum.largest) - spread;
+    }
+    store(gradient + i, x);
+  }
+}
+
+DEVICE void zero_row(T* row, int classes) {
+  for (int i = threadIdx.x * VECTOR; i < classes; i += THREADS * VECTOR) {
+    float zeros[VECTOR] = {};
+    store(row + i, zeros);
+  }
+}
+
+// The loss alone, one read of the logits; backward needs `shift`, `others` and `nll`, a float a row
+// each.
+extern "C" __global__ void __launch_bounds__(THREADS)
+    cross_entropy_forward(T* __restrict__ losses, float* __restrict__ shift,
+                          float* __restrict__ others, float* __restrict__ nll,
+                          const T* __restrict__ logits, const int64_t* __restrict__ targets,
+                          int classes, float smoothing, float z_loss, int64_t ignore) {
+  const size_t row = blockIdx.x;
+  row_loss r = {{0.0f, 0.0f}, 0.0f, 0.0f};
+  if (targets[row] != ignore) {
+    r = loss_of_row(logits + row * classes, targets[row], classes, smoothing, z_loss);
+  }
+  if (threadIdx.x == 0) {
+    losses[row] = from_float<T>(r.loss);
+    shift[row] = r.sum.largest;
+    others[row] = r.sum.others;
+    nll[row] = r.nll;
+  }
+}
+
+// From g, the gradient of each row's loss: a read of the logits and a write.
+extern "C" __global__ void __launch_bounds__(THREADS)
+    cross_entropy_backward(T* __restrict__ dlogits, const T* __restrict__ g,
+                           const T* __restrict__ logits, const float* __restrict__ shift,
+                           const float* __restrict__ others, const float* __restrict__ nll,
+                           const int64_t* __restrict__ targets, int classes, float smoothing,
+                           float z_loss, int64_t ignore) {
+  const size_t row = blockIdx.x;
+  if (targets[row] == ignore) return zero_row(dlogits + row * classes, classes);
+  const row_loss r = {{shift[row], others[row]}, nll[row], 0.0f};
+  gradient_of_row(dlogits + row * classes, logits + row * classes, r, targets[row], classes,
+                  to_float(g[row]), smoothing, z_loss);
+}
+
+// Loss and gradient in one kernel, the gradient in the place of the logits: the row is read from
+// memory once, since its second read comes from the cache while the block still holds it, and no
+// second array of that size exists. `scale` multiplies the gradient: 1 / counted rows for a mean.
+extern "C" __global__ void __launch_bounds__(THREADS)
+    cross_entropy_in_place(T* __restrict__ losses, T* logits,
+                           const int64_t* __restrict__ targets, int classes, float scale,
+                           float smoothing, float z_loss, int64_t ignore) {
+  const size_t row = blockIdx.x;
+  T* x = logits + row * classes;
+  if (targets[row] == ignore) {
+    if (threadIdx.x == 0) losses[row] = from_float<T>(0.0f);
+    return zero_row(x, classes);
+  }
+  const row_loss r = loss_of_row(x, targets[row], classes, smoothing, z_loss);
+  if (threadIdx.x == 0) losses[row] = from_float<T>(r.loss);
+  gradient_of_row(x, x, r, targets[row], classes, scale, smoothing, z_loss);
+}

@@ -1,0 +1,72 @@
+// log sum exp in one pass (Milakov and Gimelshein 2018, algorithm 3), so that nothing is lost where
+// one term outweighs the rest.
+#pragma once
+#include "reduce.cuh"
+
+// sum of exp(x) = exp(largest) (1 + others): the largest term is left out of `others`, so that
+// log1p(others) has all digits of the logarithm of a sum that is nearly 1. Of nothing: -inf and -1.
+// A NaN or +inf among x makes `others`, or `largest`, not finite.
+struct exp_sum {
+  float largest = -INFINITY;
+  float others = -1.0f;
+
+  // log sum exp(x) - largest; 0 where infinity has the last word.
+  DEVICE float log_sum() const { return fabsf(largest) < INFINITY ? log1pf(others) : 0.0f; }
+
+  // softmax(x) = exp(x - largest) scale(): NaN where there is no distribution.
+  DEVICE float scale() const { return 1.0f / (1.0f + others) + (largest - largest); }
+
+  // One exponential a term, whichever of the two is larger.
+  DEVICE void add(float x) {
+    if (x == -INFINITY) return;  // exp(-inf - -inf) would be NaN
+    const float ratio = expf(-fabsf(x - largest));
+    if (x <= largest) {
+      others += ratio;
+    } else {
+      others = (others + 1.0f) * ratio;
+      largest = x;
+    }
+  }
+
+  DEVICE void add(const exp_sum& s) {
+    if (s.largest == -INFINITY) return;
+    const float ratio = expf(-fabsf(s.largest - largest));
+    if (s.largest <= largest) {
+      others += (s.others + 1.0f) * ratio;
+    } else {
+      others = (others + 1.0f) * ratio + s.others;
+      largest = s.largest;
+    }
+  }
+};
+
+// The sum over all threads along x of a block one thread high; every thread gets it. Warps first
+// halve themselves, so that the larger of two equals is always the lower lane's.
+template <int WARPS> DEVICE exp_sum team_exp_sum(exp_sum s, float* scratch) {
+#pragma unroll
+  for (int offset = 16; offset > 0; offset /= 2) {
+    exp_sum other;
+    other.largest = __shfl_down_sync(0xffffffffu, s.largest, offset);
+    other.others = __shfl_down_sync(0xffffffffu, s.others, offset);
+    if (threadIdx.x % 32 < offset) s.add(other);
+  }
+  if (WARPS == 1) {
+    s.largest = __shfl_sync(0xffffffffu, s.largest, 0);
+    s.others = __shfl_sync(0xffffffffu, s.others, 0);
+    return s;
+  }
+  __syncthreads();  // whoever still reads the last sums
+  if (threadIdx.x % 32 == 0) {
+    scratch[threadIdx.x / 32] = s.largest;
+    scratch[WARPS + threadIdx.x / 32] = s.others;
+  }
+  __syncthreads();
+  s = exp_sum();
+  for (int warp = 0; warp < WARPS; warp++) {
+    exp_sum other;
+    other.largest = scratch[warp];
+    other.others = scratch[WARPS + warp];
+    s.add(other);
+  }
+  return s;
+}

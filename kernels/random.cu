@@ -1,0 +1,80 @@
+// Random numbers, the same as tinygen.random.Generator draws on the CPU: words and uniforms bit for
+// bit, normals to rounding. A thread makes whole blocks of Philox by itself, from their number: there
+// is no state to hand on, and `random_advance` moves the stream once a draw.
+#include "philox.cuh"
+
+// After a draw of so many blocks.
+extern "C" __global__ void random_advance(philox_state* state, uint64_t blocks) {
+  philox_skip(state->block, blocks);
+}
+
+// Words (n,), four a thread: 64-bit integer arithmetic, about 60 multiplications for 32 bytes.
+extern "C" __global__ void __launch_bounds__(256)
+    random_words(uint64_t* __restrict__ words, const philox_state* __restrict__ state, int64_t n) {
+  const int64_t block = (int64_t)blockIdx.x * 256 + threadIdx.x;
+  if (block * 4 >= n) return;
+  uint64_t word[4];
+  philox(word, *state, block);
+#pragma unroll
+  for (int i = 0; i < 4; i++) {
+    if (block * 4 + i < n) words[block * 4 + i] = word[i];
+  }
+}
+
+// Uniform numbers (n,), low + scale u brought into [least, most], eight a thread. Product and sum
+// are rounded apart, as on the CPU: one fused operation would give other bits.
+extern "C" __global__ void __launch_bounds__(256)
+    random_uniform(float* __restrict__ out, const philox_state* __restrict__ state, int64_t n,
+                   float low, float scale, float least, float most) {
+  const int64_t block = (int64_t)blockIdx.x * 256 + threadIdx.x;
+  if (block * 8 >= n) return;
+  uint64_t word[4];
+  philox(word, *state, block);
+#pragma unroll
+  for (int i = 0; i < 8; i++) {
+    if (block * 8 + i >= n) break;
+    const float value = __fadd_rn(__fmul_rn(unit_float(half_word(word, i)), scale), low);
+    out[block * 8 + i] = fminf(fmaxf(value, least), most);
+  }
+}
+
+// Eight words without their first `shift` half words, in three steps, since registers have no index.
+DEVICE void shift_half_words(uint64_t (&word)[8], int shift) {
+#pragma unroll
+  for (int i = 0; i < 6; i++) word[i] = shift & 4 ? word[i + 2] : word[i];
+#pragma unroll
+  for (int i = 0; i < 7; i++) word[i] = shift & 2 ? word[i + 1] : word[i];
+#pragma unroll
+  for (int i = 0; i < 7; i++) {
+    if (shift & 1) word[i] = word[i] >> 32 | word[i + 1] << 32;
+  }
+}
+
+// Standard normal numbers (n,) in pairs by Box-Muller: pair i has its radius from half word i and its
+// angle from half word ceil(n / 2) + i. A thread makes eight pairs, whose radii are one block and whose
+// angles lie in two.
+extern "C" __global__ void __launch_bounds__(256)
+    random_normal(float* __restrict__ out, const philox_state* __restrict__ state, int64_t n) {
+  const int64_t pairs = (n + 1) / 2, first = ((int64_t)blockIdx.x * 256 + threadIdx.x) * 8;
+  if (first >= pairs) return;
+  uint64_t radii[4], angles[8];
+  philox(radii, *state, first / 8);
+  uint64_t block[4];
+  philox(block, *state, (pairs + first) / 8);
+#pragma unroll
+  for (int i = 0; i < 4; i++) angles[i] = block[i];
+  philox(block, *state, (pairs + first) / 8 + 1);
+#pragma unroll
+  for (int i = 0; i < 4; i++) angles[4 + i] = block[i];
+  shift_half_words(angles, pairs % 8);
+#pragma unroll
+  for (int i = 0; i < 8; i++) {
+    if (first + i >= pairs) break;
+    const float share = ((float)~half_word(radii, i) + 0.5f) * 2.3283064365386963e-10f;  // (0, 1]
+    const float radius = sqrtf(-2.0f * logf(share));
+    float cosine, sine;
+    sincospif(2.0f * unit_float(half_word(angles, i)), &sine, &cosine);
+    out[2 * (first + i)] = radius * cosine;
+    if (2 * (first + i) + 1 < n) out[2 * (first + i) + 1] = radius * sine;
+  }
+}
