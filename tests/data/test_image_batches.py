@@ -115,6 +115,7 @@ def test_points_are_drawn_afresh_and_continue():
     "call",
     [
         lambda: ImageBatches(numbered(3), 0, Generator(0)),
+        lambda: ImageBatches(numbered(3), 2.5, Generator(0)),
         lambda: PointBatches(PLANAR["ring"]().sample, 0, Generator(0)),
         lambda: next(sequential_images(numbered(3), 0)),
     ],

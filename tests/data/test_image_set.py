@@ -64,9 +64,9 @@ def test_a_set_with_its_own_split_keeps_it():
     assert joined(train, test).n_train == 4
 
 
-@pytest.mark.parametrize("fraction", [0.0, 1.0, -0.1, float("nan")])
+@pytest.mark.parametrize("fraction", [0.0, 1.0, -0.1, float("nan"), "a", None])
 def test_a_fraction_lies_between_0_and_1(fraction):
-    with pytest.raises(UsageError, match="between 0 and 1"):
+    with pytest.raises(UsageError, match="above 0 and below 1"):
         image_set().split(fraction)
 
 

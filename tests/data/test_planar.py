@@ -132,7 +132,13 @@ def test_equal_seeds_draw_equal_points_and_no_other_state_does():
     [
         (lambda: ring(modes=0), UsageError),
         (lambda: grid(side=0), UsageError),
+        (lambda: grid(side=2.5), UsageError),
+        (lambda: grid(spacing=math.nan), UsageError),
         (lambda: ring(std=0.0), UsageError),
+        (lambda: ring(modes="a"), UsageError),
+        (lambda: ring(radius=math.inf), UsageError),
+        (lambda: spirals(turns=math.inf), UsageError),
+        (lambda: checkerboard(side=2.5), UsageError),
         (lambda: moons(std=math.nan), UsageError),
         (lambda: spirals(turns=0), UsageError),
         (lambda: checkerboard(side=0), UsageError),

@@ -1,5 +1,7 @@
 """Shapes: numbering, and pictures that show what their factors say."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -109,6 +111,8 @@ def test_blocks_of_pictures_change_nothing(monkeypatch):
     ("call", "error"),
     [
         (lambda: Shapes(3), UsageError),
+        (lambda: Shapes(math.nan), UsageError),
+        (lambda: Shapes(16, samples=2.5), UsageError),
         (lambda: Shapes(16, samples=0), UsageError),
         (lambda: Shapes().render([[0, 0, 0, 0]]), ShapeError),
         (lambda: Shapes().render([[0.0, 0, 0, 0, 0]]), ShapeError),

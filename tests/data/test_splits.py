@@ -79,9 +79,9 @@ def test_copies_of_one_document_are_cut_as_that_document():
     assert (train.documents, validation.documents) == ((b"012345678",), (b"9",))
 
 
-@pytest.mark.parametrize("fraction", [0.0, 1.0, -1.0, float("nan")])
+@pytest.mark.parametrize("fraction", [0.0, 1.0, -1.0, float("nan"), "a"])
 def test_an_impossible_fraction(fraction):
-    with pytest.raises(UsageError, match="between 0 and 1"):
+    with pytest.raises(UsageError, match="above 0 and below 1"):
         split(corpus_of(b"abc"), fraction)
 
 

@@ -15,8 +15,9 @@ from the contents alone, not from names or the order of files. It does not preve
 import hashlib
 from dataclasses import replace
 
+from tinygen.arguments import number
 from tinygen.data.corpus import Corpus
-from tinygen.errors import InputError, UsageError
+from tinygen.errors import InputError
 
 HELD_OUT = 0.1
 
@@ -27,8 +28,7 @@ def split(corpus: Corpus, fraction: float = HELD_OUT) -> tuple[Corpus, Corpus]:
     Raises InputError where there is too little for two sides, UsageError where `fraction` is not
     between 0 and 1.
     """
-    if not 0.0 < fraction < 1.0:
-        raise UsageError(f"a held-out fraction of {fraction}: it must lie between 0 and 1")
+    number("the held-out fraction", fraction, above=0, below=1)
     hashes = [hashlib.sha256(document).digest() for document in corpus.documents]
     if len(set(hashes)) == 1:
         document = corpus.documents[0]

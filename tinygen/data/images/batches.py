@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygen.arguments import integer
 from tinygen.data.images.imageset import Images, ImageSet, Labels
-from tinygen.errors import InputError, UsageError
+from tinygen.errors import InputError
 from tinygen.random import Generator
 
 Batch = tuple[Images, Labels | None]
@@ -25,8 +26,7 @@ class ImageBatches:
     """
 
     def __init__(self, data: ImageSet, batch: int, rng: Generator, *, replace: bool = False):
-        if batch < 1:
-            raise UsageError(f"a batch of {batch} images: at least 1")
+        integer("the batch of images", batch, least=1)
         self.data = data
         self.batch = batch
         self.rng = rng
@@ -94,8 +94,7 @@ class PointBatches:
     def __init__(
         self, sample: Callable[[int, Generator], NDArray[Any]], batch: int, rng: Generator
     ):
-        if batch < 1:
-            raise UsageError(f"a batch of {batch} points: at least 1")
+        integer("the batch of points", batch, least=1)
         self.sample = sample
         self.batch = batch
         self.rng = rng
@@ -116,8 +115,7 @@ class PointBatches:
 
 def sequential_images(data: ImageSet, batch: int) -> Iterator[Batch]:
     """(images, labels) in the set's order, each image once; the last batch may be smaller."""
-    if batch < 1:
-        raise UsageError(f"a batch of {batch} images: at least 1")
+    integer("the batch of images", batch, least=1)
     for first in range(0, len(data), batch):
         part = slice(first, first + batch)
         yield data.images[part], None if data.labels is None else data.labels[part]

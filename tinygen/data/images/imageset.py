@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tinygen.arguments import number
 from tinygen.errors import DtypeError, InputError, OutOfRangeError, ShapeError, UsageError
 
 Images = NDArray[np.uint8]
@@ -167,8 +168,7 @@ class ImageSet:
         Raises UsageError where `fraction` is not between 0 and 1, InputError where there is too
         little for two sides.
         """
-        if not 0.0 < fraction < 1.0:
-            raise UsageError(f"a held-out fraction of {fraction}: it must lie between 0 and 1")
+        number("the held-out fraction", fraction, above=0, below=1)
         if self.n_train is not None:
             held_out = np.arange(len(self)) >= self.n_train
             second = "test"

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygen.arguments import integer
 from tinygen.data.images.imageset import Images, ImageSet
 from tinygen.errors import UnavailableError, UsageError
 
@@ -66,7 +67,7 @@ def glyphs(
     about 60 % of the height, and its ink is centred. Raises UsageError for what cannot be drawn,
     UnavailableError where Pillow or its font is absent.
     """
-    if not 8 <= size <= 512:
+    if not 8 <= integer("glyphs: size", size) <= 512:
         raise UsageError(f"glyphs of {size} pixels: from 8 to 512")
     if not characters or not styles:
         raise UsageError("glyphs need at least one character and one style")

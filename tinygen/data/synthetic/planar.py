@@ -26,6 +26,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tinygen.arguments import integer, number
 from tinygen.data.synthetic.mixture import Floats, GaussianMixture
 from tinygen.errors import ShapeError, UsageError
 from tinygen.random import Generator
@@ -67,24 +68,23 @@ class Modes(GaussianMixture):
 
 
 def _modes(centres: Floats, std: float) -> Modes:
-    if not 0.0 < std < math.inf:
-        raise UsageError(f"std {std}: the width of a mode must be above 0")
+    number("the std of a mode", std, above=0)
     round_ones = GaussianMixture.isotropic(centres, std)
     return Modes(round_ones.means, round_ones.variances, round_ones.weights)
 
 
 def ring(modes: int = 8, radius: float = 2.0, std: float = 0.02) -> Modes:
     """`modes` Gaussians at equal angles, the first at (radius, 0)."""
-    if modes < 1:
-        raise UsageError(f"a ring of {modes} modes: at least 1")
+    integer("ring: modes", modes, least=1)
+    number("ring: radius", radius, above=0)
     angle = 2 * math.pi * np.arange(modes) / modes
     return _modes(radius * np.stack([np.cos(angle), np.sin(angle)], axis=1), std)
 
 
 def grid(side: int = 5, spacing: float = 2.0, std: float = 0.05) -> Modes:
     """side x side Gaussians around the origin, at -4, -2, 0, 2, 4 on both axes by default."""
-    if side < 1:
-        raise UsageError(f"a grid of {side} x {side} modes: at least 1")
+    integer("grid: side", side, least=1)
+    number("grid: spacing", spacing, above=0)
     ticks = spacing * (np.arange(side) - (side - 1) / 2)
     x, y = np.meshgrid(ticks, ticks)
     return _modes(np.stack([x.ravel(), y.ravel()], axis=1), std)
@@ -167,8 +167,8 @@ def spirals(turns: float = 1.5, std: float = 0.05, radius: float = 2.0) -> Noisy
 
     Arc length grows as t^2 (but for the innermost turn), so t has the density 2 t.
     """
-    if not (turns > 0.0 and radius > 0.0):
-        raise UsageError(f"a spiral of {turns} turns and radius {radius}: both must be above 0")
+    number("spirals: turns", turns, above=0)
+    number("spirals: radius", radius, above=0)
 
     def curve(arm: int, t: Floats) -> Floats:
         angle = 2 * math.pi * turns * t + math.pi * arm
@@ -180,8 +180,7 @@ def spirals(turns: float = 1.5, std: float = 0.05, radius: float = 2.0) -> Noisy
 
 def _panels(speed: float, std: float) -> int:
     """So many that none is longer than 5 std on a curve of that greatest |dc/dt|."""
-    if not 0.0 < std < math.inf:
-        raise UsageError(f"std {std}: the width of a curve must be above 0")
+    number("the std of a curve", std, above=0)
     return math.ceil(speed / (5 * std))
 
 
@@ -199,8 +198,8 @@ class Checkerboard:
     half_width: float = 4.0
 
     def __post_init__(self) -> None:
-        if self.side < 1 or not 0.0 < self.half_width < math.inf:
-            raise UsageError(f"a board of {self.side} squares, half width {self.half_width}")
+        integer("Checkerboard: side", self.side, least=1)
+        number("Checkerboard: half_width", self.half_width, above=0)
 
     @property
     def extent(self) -> float:

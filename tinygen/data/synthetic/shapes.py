@@ -21,7 +21,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tinygen.errors import OutOfRangeError, ShapeError, UsageError
+from tinygen.arguments import integer
+from tinygen.errors import OutOfRangeError, ShapeError
 from tinygen.random import Generator
 
 _POINTS = 1 << 21  # tested at once
@@ -39,10 +40,8 @@ class Shapes:
     counts: ClassVar[tuple[int, ...]] = (3, 6, 40, 32, 32)
 
     def __post_init__(self) -> None:
-        if self.size < 4 or self.samples < 1:
-            raise UsageError(
-                f"shapes of {self.size} pixels with {self.samples} samples: at least 4 and 1"
-            )
+        integer("Shapes: size", self.size, least=4)
+        integer("Shapes: samples", self.samples, least=1)
 
     def __len__(self) -> int:
         return math.prod(self.counts)
