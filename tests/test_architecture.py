@@ -73,6 +73,45 @@ def test_imports_point_downwards(path: Path) -> None:
             assert used in DATA_MAY_USE, f"data imports {used}; it may use {DATA_MAY_USE}"
 
 
+def module_name(path: Path) -> str:
+    return ".".join(("tinygen", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(
+        ".__init__"
+    )
+
+
+def test_no_import_goes_round_but_the_engines() -> None:
+    """From no file outside the one cycle of `ROWS` do imports, whenever they run, lead back to
+    it."""
+    modules = {module_name(path): path for path in SOURCES}
+    uses: dict[str, set[str]] = {name: set() for name in modules}
+    for name, path in modules.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                found = {f"{node.module}.{alias.name}" for alias in node.names} & modules.keys()
+                uses[name] |= found or {node.module} & modules.keys()
+    for start in modules:
+        if LEVEL.get(start.split(".")[1] if "." in start else "") == LEVEL["ops"]:
+            continue
+        reached, waiting = set[str](), [*uses[start]]
+        while waiting:
+            name = waiting.pop()
+            if name not in reached:
+                reached.add(name)
+                waiting += uses[name]
+        assert start not in reached, f"{start} imports itself, through others"
+
+
+LONGEST = 400
+WHOLE = {"tinygen/tensor.py"}  # see docs/decisions.md, "The engine is five files"
+
+
+def test_every_file_is_read_in_one_sitting() -> None:
+    folders = [PACKAGE, ROOT / "tests", ROOT / "benchmarks"]
+    for path in [path for folder in folders for path in folder.rglob("*.py")]:
+        lines, name = path.read_text().count("\n"), path.relative_to(ROOT).as_posix()
+        assert lines <= LONGEST or name in WHOLE, f"{name} has {lines} lines: split it by subject"
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_what_no_file_may_do(path: Path) -> None:
     """No device outside the back ends, no pickle, no evaluated strings, no global random state."""
