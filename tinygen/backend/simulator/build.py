@@ -28,9 +28,11 @@ LANGUAGE = "language.hpp"
 COMMON = [
     "-std=c++20",
     "-g1",
+    "-gdwarf-4",  # addr2line mixes up the files of version 5
     "-fPIC",
     "-fvisibility=hidden",
     "-fno-gnu-unique",
+    "-fno-plt",
     "-w",
     "-Wno-psabi",
 ]
@@ -92,7 +94,7 @@ def build(
 @functools.cache
 def _runtime(tools: Toolchain) -> Path:
     """The runtime's library: all its files as one, optimised, never instrumented."""
-    options = ["-std=c++20", "-O2", "-fPIC", "-w", "-fno-gnu-unique", f"-I{RUNTIME}"]
+    options = ["-std=c++20", "-O2", "-g1", "-fPIC", "-fvisibility=hidden", "-w", f"-I{RUNTIME}"]
     parts = sorted(RUNTIME.glob("*.cpp"))
     content = "".join(path.read_text() for path in sorted(RUNTIME.iterdir()) if path.is_file())
     library = cache_folder() / f"runtime-{_hash(content, repr(tools), *options)}.so"

@@ -14,6 +14,7 @@
 #define SIM_INLINE inline __attribute__((always_inline))
 #define SIM_OUTSIDE __attribute__((noinline, no_sanitize("thread"), no_sanitize("undefined"), no_sanitize_coverage))
 
+#pragma GCC visibility push(default)
 namespace sim {
 
 // ---- who calls -------------------------------------------------------------------------------------------------
@@ -165,3 +166,4 @@ void wgmma_commit();
 void wgmma_wait(int pending);
 
 }  // namespace sim
+#pragma GCC visibility pop

@@ -16,6 +16,7 @@ namespace sim {
 
 extern Index3 block_size, grid_size;
 
+#pragma GCC visibility push(default)
 namespace {
 std::string text;  // lives until the next call that returns text
 }
@@ -100,4 +101,5 @@ const char* sim_counters() {
 }
 
 }  // extern "C"
+#pragma GCC visibility pop
 }  // namespace sim

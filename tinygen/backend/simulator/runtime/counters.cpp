@@ -17,13 +17,14 @@ namespace {
 struct Request {
   uint32_t lanes = 0;
   uint32_t bytes = 0;  // of each lane
-  std::array<Address, 32> addresses;
+  std::array<uint32_t, 32> addresses;  // their lower halves
 };
 
-// The requests of one warp by one instruction that still miss lanes.
+// The requests of one warp by one instruction since the last synchronisation.
 struct Open {
-  std::deque<Request> requests;
-  std::array<uint32_t, 32> next{};  // by lane: its next request, counted from the first one here
+  std::vector<Request> requests;
+  uint32_t first = 0;               // those before have been served
+  std::array<uint32_t, 32> next{};  // by lane: the number of its next request
 };
 
 struct Site {  // an instruction, in one of the two spaces
@@ -55,36 +56,36 @@ Site& site_at(Place place, Space space, Access kind) {
 }
 
 // Distinct values of at most 64 numbers.
-size_t distinct(Address* values, size_t n) {
+size_t distinct(uint32_t* values, size_t n) {
   if (std::is_sorted(values, values + n)) return size_t(std::unique(values, values + n) - values);
   std::sort(values, values + n);
   return size_t(std::unique(values, values + n) - values);
 }
 
 void serve_global(const Request& request, Counts& counts) {
-  Address sectors[64];
-  Address words[32];
+  uint32_t sectors[64];
+  uint32_t starts[32];
   size_t n = 0, lanes = 0;
   for (int lane = 0; lane < 32; lane++) {
     if (!(request.lanes >> lane & 1)) continue;
-    const Address a = request.addresses[lane];
-    words[lanes++] = a;
+    const uint32_t a = request.addresses[lane];
+    starts[lanes++] = a;
     sectors[n++] = a / 32;
     if ((a + request.bytes - 1) / 32 != a / 32) sectors[n++] = a / 32 + 1;
   }
   counts.transactions += distinct(sectors, n);
-  counts.ideal += (distinct(words, lanes) * request.bytes + 31) / 32;
+  counts.ideal += (distinct(starts, lanes) * request.bytes + 31) / 32;
 }
 
 void serve_shared(const Request& request, Counts& counts) {
   const int lanes_at_once = request.bytes <= 4 ? 32 : request.bytes <= 8 ? 16 : 8;
   for (int first = 0; first < 32; first += lanes_at_once) {
-    Address words[32];
+    uint32_t words[32];
     size_t n = 0;
     for (int lane = first; lane < first + lanes_at_once; lane++) {
       if (!(request.lanes >> lane & 1)) continue;
-      const Address a = request.addresses[lane];
-      for (Address word = a / 4; word <= (a + request.bytes - 1) / 4 && n < 32; word++) words[n++] = word;
+      const uint32_t a = request.addresses[lane];
+      for (uint32_t word = a / 4; word <= (a + request.bytes - 1) / 4 && n < 32; word++) words[n++] = word;
     }
     if (!n) continue;
     n = distinct(words, n);
@@ -105,15 +106,10 @@ void serve(Site& site, const Request& request) {
   }
 }
 
-void serve_first(Site& site, Open& open) {
-  serve(site, open.requests.front());
-  open.requests.pop_front();
-  for (uint32_t& next : open.next) next = next ? next - 1 : 0;
-}
-
 void serve_all(Site& site, Open& open) {
-  for (const Request& request : open.requests) serve(site, request);
+  for (size_t i = open.first; i < open.requests.size(); i++) serve(site, open.requests[i]);
   open.requests.clear();
+  open.first = 0;
   open.next.fill(0);
 }
 
@@ -127,14 +123,17 @@ void count_access(Place place, Space space, Access kind, Address a, size_t n) {
   if (site.open.size() <= self.warp) site.open.resize(self.warp + 1);
   Open& open = site.open[self.warp];
   if (open.requests.empty()) waiting.push_back({&site, self.warp});
-  if (open.next[self.lane] == most_open) serve_first(site, open);
+  if (open.next[self.lane] == most_open) serve_all(site, open);
   const uint32_t number = open.next[self.lane]++;
   if (number == open.requests.size()) open.requests.emplace_back();
   Request& request = open.requests[number];
   request.lanes |= 1u << self.lane;
   request.bytes = uint32_t(n);
-  request.addresses[self.lane] = a;
-  if (number == 0 && request.lanes == 0xFFFFFFFFu) serve_first(site, open);
+  request.addresses[self.lane] = uint32_t(a);
+  if (number == open.first && request.lanes == 0xFFFFFFFFu) {
+    serve(site, request);
+    open.first++;
+  }
 }
 
 void end_requests() {

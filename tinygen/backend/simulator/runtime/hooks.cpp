@@ -53,6 +53,7 @@ Unaccounted::~Unaccounted() { rt.accounting = before_; }
 
 }  // namespace sim
 
+#pragma GCC visibility push(default)
 extern "C" {
 
 #define SIM_HOOKS(n)                                                                                             \
@@ -112,3 +113,4 @@ void __ubsan_handle_type_mismatch_v1_abort(sim::TypeMismatch* data, void* pointe
 }
 
 }  // extern "C"
+#pragma GCC visibility pop

@@ -14,11 +14,13 @@
 namespace sim {
 
 // The kernel reads these as constants: within one thread they are. (The declarations are in abi.hpp, language.hpp.)
+#pragma GCC visibility push(default)
 Self self_now asm("_ZN3sim4selfE");
 Index3 thread_index asm("threadIdx");
 Index3 block_index asm("blockIdx");
 Index3 block_size asm("blockDim");
 Index3 grid_size asm("gridDim");
+#pragma GCC visibility pop
 
 namespace {
 
@@ -47,12 +49,7 @@ void resume(Thread& thread) {
 void after_exit(const Thread& gone) {
   if (rt.alive == 0) return;
   if (rt.at_barrier == rt.alive) return release_block_barrier();
-  const uint32_t first = gone.self.warp * 32;
-  for (uint32_t i = first; i < std::min<size_t>(first + 32, rt.count); i++) {
-    const Thread& other = rt.threads[i];
-    const bool waits_for_it = other.status == Status::warp && (other.wait.mask >> gone.self.lane & 1);
-    if (waits_for_it && try_collective(gone.self.warp, other.wait)) return;
-  }
+  leave_warp(gone);
 }
 
 std::string what_it_waits_for(const Thread& thread) {
@@ -105,6 +102,7 @@ void begin_block() {
   rt.aborted = false;
   block_index = rt.block;
   clear_barriers();
+  begin_warps();
   clear_mbarriers();
   clear_transfers();
   clear_products();

@@ -2,6 +2,7 @@
 #include "shadow.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <string>
 
 #include "memory.hpp"
@@ -10,10 +11,11 @@ namespace sim {
 
 namespace {
 
-struct Node {  // one access
+struct Node {  // one access, or the same by several lanes of a warp at the same clock
   uint32_t next;
   Clock clock;
-  uint16_t thread;
+  uint32_t lanes;
+  uint16_t warp;
   ByteMask bytes;
   Place place;
 };
@@ -30,8 +32,16 @@ bool conflict(Access a, Access b) {
   return a != b || a == Access::write;  // two reads agree, and so do two atomic operations
 }
 
-bool happens_before(const Node& node) {
-  return node.thread == rt.me->self.thread || rt.me->known.covers(node.thread, node.clock);
+constexpr uint32_t nobody = ~0u;
+
+// Who of them is not ordered before what the running thread does now.
+uint32_t unordered_thread(const Node& node) {
+  const Thread& me = *rt.me;
+  for (uint32_t lanes = node.lanes; lanes; lanes &= lanes - 1) {
+    const uint32_t thread = node.warp * 32u + uint32_t(std::countr_zero(lanes));
+    if (thread != me.self.thread && !me.known.covers(thread, node.clock)) return thread;
+  }
+  return nobody;
 }
 
 std::string who(uint32_t thread) { return thread < rt.count ? name_of(thread) : "an asynchronous copy"; }
@@ -43,11 +53,11 @@ void refresh(Word& word) {
 }
 
 // The first remembered access that the running thread's access of `kind` conflicts with and is not ordered after.
-const Node* find_race(const Word& word, ByteMask bytes, Access kind, Access* other) {
+const Node* find_race(const Word& word, ByteMask bytes, Access kind, Access* other, uint32_t* by) {
   for (const Access with : {Access::write, Access::atomic, Access::read}) {
     if (!conflict(kind, with)) continue;
     for (uint32_t i = word.first[int(with)]; i; i = nodes[i].next) {
-      if (!(nodes[i].bytes & bytes) || happens_before(nodes[i])) continue;
+      if (!(nodes[i].bytes & bytes) || (*by = unordered_thread(nodes[i])) == nobody) continue;
       *other = with;
       return &nodes[i];
     }
@@ -69,23 +79,24 @@ void remember(Word& word, ByteMask bytes, Access kind, uint32_t thread, Clock cl
   } else {
     int looked = 0;
     for (uint32_t i = word.first[int(kind)]; i && looked < 8; i = nodes[i].next, looked++) {
-      if (nodes[i].thread != thread || nodes[i].bytes != bytes) continue;
-      nodes[i].clock = clock;
+      if (nodes[i].warp != thread / 32 || nodes[i].clock != clock || nodes[i].bytes != bytes) continue;
+      nodes[i].lanes |= 1u << thread % 32;
       nodes[i].place = place;
       return;
     }
   }
-  nodes.push_back({word.first[int(kind)], clock, uint16_t(thread), bytes, place});
+  nodes.push_back({word.first[int(kind)], clock, 1u << thread % 32, uint16_t(thread / 32), bytes, place});
   word.first[int(kind)] = uint32_t(nodes.size() - 1);
 }
 
 void order(Word& word, ByteMask bytes, Access kind, Place place, Address a) {
   refresh(word);
   Access other;
-  if (const Node* node = find_race(word, bytes, kind, &other)) {
+  uint32_t by;
+  if (const Node* node = find_race(word, bytes, kind, &other, &by)) {
     note("race",
          std::string(verb(kind)) + " of " + memory.describe(a) + " races with a " + verb(other) + " by " +
-             who(node->thread) + " at " + token(node->place) + ": no synchronisation orders them",
+             who(by) + " at " + token(node->place) + ": no synchronisation orders them",
          place, node->place);
   }
   remember(word, bytes, kind, rt.me->self.thread, rt.me->clock, place);

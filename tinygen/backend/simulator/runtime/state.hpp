@@ -31,7 +31,6 @@ struct Wait {
   int predicate = 0;           // given to a voting barrier; then its result
   int id = 0;                  // of a named barrier
   uint32_t mask = 0;           // of a warp collective
-  WarpFunction function = nullptr;
   Lane lane{};
   uint64_t* barrier = nullptr;  // an mbarrier
   uint32_t parity = 0;
@@ -144,7 +143,8 @@ void release_block_barrier();
 void synchronise();                  // the end of an epoch: every thread knows all
 
 // ---- warps.cpp
-bool try_collective(uint32_t warp, const Wait& wait);
+void begin_warps();
+void leave_warp(const Thread& gone);  // others may have waited for it alone
 void warp_collective_at(Place place, uint32_t mask, WarpFunction function, const void* in, void* out, const char* name);
 
 // ---- copies.cpp, mbarriers.cpp, transfers.cpp, products.cpp

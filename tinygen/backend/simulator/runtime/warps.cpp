@@ -1,6 +1,8 @@
 // warps.cpp: operations in which the lanes of a warp take part together.
 #include <algorithm>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "counters.hpp"
 #include "state.hpp"
@@ -24,65 +26,96 @@ void synchronise_lanes(uint32_t first, uint32_t lanes) {
   }
 }
 
-void meet(const Wait& wait) {
-  rt.me->wait = wait;
-  rt.me->status = Status::warp;
-  if (!(wait.mask >> rt.me->self.lane & 1)) {
-    note("warp-mask", std::string(wait.name) + ": the calling lane is not in its own mask", wait.place);
-  }
-  if (!try_collective(rt.me->self.warp, wait)) suspend();
-}
+// Lanes that have come to one collective operation.
+struct Meeting {
+  WarpFunction function;
+  uint32_t mask;
+  uint32_t arrived;
+  Place place;
+};
 
-void order_lanes(Lane (&)[32], uint32_t) {}  // marks __syncwarp: try_collective orders the memory accesses
+struct Warp {
+  uint32_t alive;  // lanes that have not returned
+  std::vector<Meeting> meetings;
+};
+std::vector<Warp> warps;
 
-}  // namespace
+void order_lanes(Lane (&)[32], uint32_t) {}  // marks __syncwarp
 
-bool try_collective(uint32_t warp, const Wait& given) {
-  const Wait wait = given;  // a lane's own copy changes when it goes on
-  const uint32_t first = warp * 32;
-  const uint32_t lanes = std::min<uint32_t>(32, uint32_t(rt.count) - first);
-  uint32_t alive = 0, arrived = 0;
-  for (uint32_t lane = 0; lane < lanes; lane++) {
-    const Thread& thread = rt.threads[first + lane];
-    if (thread.status != Status::done) alive |= 1u << lane;
-    const bool here = thread.status == Status::warp && thread.wait.mask == wait.mask &&
-                      thread.wait.function == wait.function;
-    if (here) arrived |= 1u << lane;
-  }
-  if ((wait.mask & alive & ~arrived) != 0) return false;
-  if (wait.function == order_lanes) {
+bool complete(const Warp& warp, const Meeting& meeting) { return !(meeting.mask & warp.alive & ~meeting.arrived); }
+
+void hold(uint32_t first, const Meeting& meeting) {
+  if (meeting.function == order_lanes) {
     if (rt.checking) {
-      end_requests(warp);
-      synchronise_lanes(first, arrived);
+      end_requests(first / 32);
+      synchronise_lanes(first, meeting.arrived);
     }
-    count_barrier("__syncwarp", wait.place);
+    count_barrier("__syncwarp", meeting.place);
   } else {
-    Lane taking_part[32] = {};
-    for (uint32_t lane = 0; lane < lanes; lane++) {
-      if (arrived >> lane & 1) taking_part[lane] = rt.threads[first + lane].wait.lane;
+    Lane lanes[32] = {};
+    for (uint32_t lane = 0; lane < 32; lane++) {
+      if (meeting.arrived >> lane & 1) lanes[lane] = rt.threads[first + lane].wait.lane;
     }
     count_collective();
     const bool accounting = std::exchange(rt.accounting, false);
-    const Place place = std::exchange(rt.place, wait.place);
-    wait.function(taking_part, arrived);
+    const Place place = std::exchange(rt.place, meeting.place);
+    meeting.function(lanes, meeting.arrived);
     rt.place = place;
     rt.accounting = accounting;
   }
-  for (uint32_t lane = 0; lane < lanes; lane++) {
-    if (arrived >> lane & 1) rt.threads[first + lane].status = Status::ready;
+  for (uint32_t lane = 0; lane < 32; lane++) {
+    if (meeting.arrived >> lane & 1) rt.threads[first + lane].status = Status::ready;
   }
-  return true;
+}
+
+void meet(Place place, uint32_t mask, WarpFunction function, Lane lane, const char* name) {
+  Thread& me = *rt.me;
+  me.wait.name = name;
+  me.wait.place = place;
+  me.wait.mask = mask;
+  me.wait.lane = lane;
+  me.status = Status::warp;
+  const uint32_t bit = 1u << me.self.lane;
+  if (!(mask & bit)) note("warp-mask", std::string(name) + ": the calling lane is not in its own mask", place);
+  Warp& warp = warps[me.self.warp];
+  auto meeting = std::find_if(warp.meetings.begin(), warp.meetings.end(),
+                              [&](const Meeting& m) { return m.function == function && m.mask == mask; });
+  if (meeting == warp.meetings.end()) meeting = warp.meetings.insert(meeting, {function, mask, 0, place});
+  meeting->arrived |= bit;
+  if (!complete(warp, *meeting)) return suspend();
+  const Meeting now = *meeting;
+  warp.meetings.erase(meeting);
+  hold(me.self.warp * 32, now);
+}
+
+}  // namespace
+
+void begin_warps() {
+  warps.resize((rt.count + 31) / 32);
+  for (uint32_t i = 0; i < warps.size(); i++) {
+    const uint32_t lanes = std::min<uint32_t>(32, uint32_t(rt.count) - 32 * i);
+    warps[i].alive = 0xFFFFFFFFu >> (32 - lanes);
+    warps[i].meetings.clear();
+  }
+}
+
+void leave_warp(const Thread& gone) {
+  Warp& warp = warps[gone.self.warp];
+  warp.alive &= ~(1u << gone.self.lane);
+  for (size_t i = 0; i < warp.meetings.size();) {
+    if (!complete(warp, warp.meetings[i])) {
+      i++;
+      continue;
+    }
+    const Meeting now = warp.meetings[i];
+    warp.meetings.erase(warp.meetings.begin() + long(i));
+    hold(gone.self.warp * 32, now);
+  }
 }
 
 void warp_collective_at(Place place, uint32_t mask, WarpFunction function, const void* in, void* out,
                         const char* name) {
-  Wait wait;
-  wait.name = name;
-  wait.place = place;
-  wait.mask = mask;
-  wait.function = function;
-  wait.lane = {in, out};
-  meet(wait);
+  meet(place, mask, function, {in, out}, name);
 }
 
 void warp_collective(uint32_t mask, WarpFunction function, const void* in, void* out, const char* name) {
@@ -90,12 +123,7 @@ void warp_collective(uint32_t mask, WarpFunction function, const void* in, void*
 }
 
 void warp_barrier(uint32_t mask) {
-  Wait wait;
-  wait.name = "__syncwarp()";
-  wait.place = SIM_CALLER;
-  wait.mask = mask;
-  wait.function = order_lanes;
-  meet(wait);
+  meet(SIM_CALLER, mask, order_lanes, {}, "__syncwarp()");
 }
 
 }  // namespace sim
