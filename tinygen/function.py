@@ -74,6 +74,10 @@ class Function:
     views: ClassVar[bool] = False
     """Outputs may share their input's memory, so that whatever saves an output saves the input."""
 
+    primitives: ClassVar[tuple[str, ...]] = ()
+    """What `forward` and `backward` call of the back end, where there is a `reference`: it runs
+    instead on a device that lacks one of these."""
+
     _input_names: ClassVar[tuple[str, ...]] = ()
     _variadic: ClassVar[bool] = False
 
@@ -101,6 +105,11 @@ class Function:
 
     def backward(self, *grads: Value) -> Any:
         raise GraphError(f"{type(self).__name__} does not define backward: it has no derivative.")
+
+    @staticmethod
+    def reference(*inputs: Value, **params: Any) -> Any:
+        """The same in plain ops."""
+        raise GraphError("an op with primitives, or a FusedFunction, needs a reference.")
 
     def flops(self, arrays: Sequence[Array], outputs: Sequence[Array]) -> int:
         """Floating-point operations of `forward`: one per output element unless overridden."""
@@ -135,9 +144,12 @@ class Function:
         if mixed and cls.promotes:
             return cls.apply(*promote(*inputs), **params)
 
+        backend = backend_of(arrays)
+        if backend.partial and not all(hasattr(backend, name) for name in cls.primitives):
+            return cls.reference(*inputs, **params)
         node = cls()
         node.params = params = plain_numbers(params) if params else params
-        node.backend = backend = backend_of(arrays)
+        node.backend = backend
         node.xp = backend.xp
         if recording:
             node.needs = tuple([edge is not None for edge in edges])
@@ -154,7 +166,7 @@ class Function:
         single = type(results) is not tuple
         outputs = [results] if single else list(results)
         for i, y in enumerate(outputs):
-            if type(y) is not backend.array_type:
+            if type(y) is not node.backend.array_type:
                 outputs[i] = y = node._as_array(y)
             if y.dtype.kind == "O":
                 raise DtypeError(f"{cls.__name__}: an input, or what forward returned, is None.")
@@ -250,10 +262,6 @@ class FusedFunction(Function):
     documentation, the oracle of the tests, and what is differentiated for second order."""
 
     inputs: list[Array] | None = None
-
-    @staticmethod
-    def reference(*inputs: Value, **params: Any) -> Any:
-        raise GraphError("a FusedFunction needs a reference made of plain ops for second order.")
 
     def _record(
         self,

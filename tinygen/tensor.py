@@ -219,11 +219,16 @@ class Tensor:
         return ops.astype(self, dtype)
 
     def to(self, device: str | None = None, dtype: Any = None) -> Tensor:
-        """This tensor on `device` and of `dtype`; itself if it already is."""
-        if device is not None and device != self.device:
-            backend_named(device)  # raises: this version has one device
-        converted = self if dtype is None else ops.astype(self, dtype)
-        return self if converted.dtype == self.dtype else converted
+        """This tensor on `device` and of `dtype`; itself if it already is.
+
+        The gradient comes back to where this tensor is. Raises DeviceError for a device that does
+        not exist, UnavailableError for one that this machine lacks.
+        """
+        moved = self
+        if device is not None and backend_named(device).name != self.device:
+            moved = ops.casting.ToDevice.apply(self, device=device)
+        converted = moved if dtype is None else ops.astype(moved, dtype)
+        return moved if converted.dtype == self.dtype else converted
 
     # ---- operators
 

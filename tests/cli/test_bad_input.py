@@ -220,7 +220,8 @@ def test_a_checkpoint_of_another_shape_lists_the_tensors(
 def test_output_that_cannot_be_written_exits_4(fails: Callable[..., str], tiny: list[str]) -> None:
     arguments = ["train", "gpt", "--data", "good.txt", *tiny]
     assert "cannot write good.txt/run" in fails(4, *arguments, "--out", "good.txt/run")
-    assert "is not available" in fails(4, *arguments, "--device", "cuda:0")
+    assert "is not available" in fails(4, *arguments, "--device", "cuda:99")
+    assert "is not available to training" in fails(4, *arguments, "--device", "sim")
 
 
 def test_an_internal_error_exits_1_with_one_sentence(

@@ -89,7 +89,7 @@ def test_copy_and_astype_own_their_memory_and_pass_the_gradient():
         (DtypeError, lambda: ops.zeros(2, "number")),
         (DtypeError, lambda: ops.zeros(2, "int64", requires_grad=True)),
         (DeviceError, lambda: ops.arange(2, device="gpu")),
-        (UnavailableError, lambda: ops.zeros(2, device="sim")),
+        (UnavailableError, lambda: ops.zeros(2, device="cuda:99")),
         (DtypeError, lambda: ops.full(2, None)),
         (DtypeError, lambda: ops.full(2, math.nan, "int64")),
         (DtypeError, lambda: ops.full_like(np.arange(2), 0.5)),

@@ -3,18 +3,19 @@
 A *back end* is what an op sees of a device: an array namespace `xp` with NumPy's names, and the
 hot primitives (attention, normalisation, ...) as functions on raw arrays. An op never asks which
 device it runs on; it uses `self.xp` and `self.backend`, which `Function.apply` takes from its
-inputs. Devices are named "cpu", "cuda:0" and "sim"; this version has the CPU.
+inputs. Devices are named "cpu", "cuda:0" and "sim".
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, TypeAlias
+import re
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
 from tinygen.backend.numpy_backend import NumpyBackend, tune_allocator
-from tinygen.errors import DeviceError, DtypeError, UnavailableError
+from tinygen.errors import DeviceError, DtypeError
 
 __all__ = [
     "Array",
@@ -29,9 +30,36 @@ __all__ = [
 Array: TypeAlias = Any
 """An array of some back end: `numpy.ndarray` on the CPU."""
 
-Backend: TypeAlias = NumpyBackend
 
-CPU = NumpyBackend()
+class Backend(Protocol):
+    """A device, and by further attributes the primitives for which it has a fast path."""
+
+    name: str
+    xp: Any
+    array_type: Any
+    partial: bool
+    """Whether it lacks primitives; an op that needs one of those runs its `reference`."""
+
+    def asarray(self, value: Any) -> Array:
+        """`value`, an array of any device or a number, on this one."""
+
+    def to_numpy(self, array: Array) -> Any:
+        """An array of this device as a NumPy array."""
+
+    def device_of(self, array: Array) -> str:
+        """The name of the device that holds `array`."""
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """An array whose elements are whatever they are."""
+
+    def __getattr__(self, name: str) -> Any: ...
+
+
+CPU: Any = NumpyBackend()
+
+_BY_NAME: dict[str, Any] = {"cpu": CPU}
+_BY_TYPE: dict[type, Any] = {}
+"""Back ends of devices in use other than the CPU, by the type of their arrays."""
 
 PYTHON_SCALARS = (bool, int, float, type(None))
 """Inputs without a device or dtype of their own; `None` is an optional input left out."""
@@ -41,14 +69,25 @@ NUMBERS = frozenset("biufc")
 
 
 def backend_named(device: str) -> Backend:
-    """The back end of a device name; `UnavailableError` if this machine or version lacks it."""
-    if device == "cpu":
-        return CPU
-    if device == "sim" or str(device).startswith("cuda"):
-        raise UnavailableError(
-            f"device {device!r} is not available: this version of tinygen runs on the CPU. "
-            'Use device="cpu".'
-        )
+    """The back end of a device name; `UnavailableError` if this machine lacks it."""
+    found = _BY_NAME.get(device)
+    if found is None:
+        _BY_NAME[device] = found = _loaded(device)
+        _BY_TYPE.setdefault(found.array_type, found)
+    backend: Backend = found
+    return backend
+
+
+def _loaded(device: str) -> Any:
+    if device == "sim":
+        from tinygen.backend.sim import SimBackend
+
+        return SimBackend()
+    gpu = re.fullmatch(r"cuda(?::(\d+))?", str(device))
+    if gpu:
+        from tinygen.backend.cupy_backend import CupyBackend
+
+        return CupyBackend(int(gpu[1] or 0))
     raise DeviceError(f'unknown device {device!r}: the devices are "cpu", "cuda:0" and "sim".')
 
 
@@ -64,6 +103,8 @@ def raw(value: Any) -> Array:
         return np.asarray(value)  # a NumPy scalar, or a subclass such as memmap
     if isinstance(value, PYTHON_SCALARS):  # asked second, since np.float64 is also a float
         return value
+    if type(value) in _BY_TYPE:
+        return value
     raise DtypeError(
         f"an op takes Tensors, arrays and Python numbers, not {type(value).__name__}. "
         "Make a Tensor of it first: tg.tensor(data)."
@@ -78,11 +119,14 @@ def plain_numbers(params: dict[str, Any]) -> dict[str, Any]:
     return params
 
 
-def backend_of(arrays: Iterable[Array]) -> Backend:
+def backend_of(arrays: Sequence[Array]) -> Backend:
     """The back end that `arrays` live on."""
     for array in arrays:
         if type(array) is np.ndarray:
             return CPU
+    for array in arrays:
+        if type(array) in _BY_TYPE:
+            return _BY_TYPE[type(array)]
     raise DtypeError(
         "an op needs at least one Tensor or array among its inputs, and got only Python numbers. "
         "Make a Tensor first: tg.tensor(value)."

@@ -141,6 +141,8 @@ class Leak(Function):
 class SiLU(FusedFunction):
     """y = x s, s = sigmoid(x);  dx = g s (1 + x (1 - s)) (Elfwing et al. 2017, eq. 5)."""
 
+    primitives = ("silu_forward",)
+
     @staticmethod
     def reference(x: Value) -> Value:
         return x * ops.sigmoid(x)
@@ -161,6 +163,8 @@ class GELU(FusedFunction):
     P(x) = erfc(-x / sqrt 2) / 2 or, approximately, (1 + tanh u) / 2 = sigmoid(2u) with
     u = sqrt(2/pi) (x + 0.044715 x^3): forms that keep their accuracy where P vanishes.
     """
+
+    primitives = ("gelu_forward",)
 
     @staticmethod
     def reference(x: Value, *, approximate: str) -> Value:

@@ -28,6 +28,8 @@ class Attention(FusedFunction):
     again from its log-sum-exp (Dao et al. 2022, "FlashAttention", algorithms 1 and 4).
     """
 
+    primitives = ("attention_forward", "attention_backward")
+
     @staticmethod
     def reference(q: Value, k: Value, v: Value, mask: Array, **options: Any) -> Value:
         return plain_attention(q, k, v, mask, **options)
@@ -54,6 +56,8 @@ class PackedAttention(FusedFunction):
     The heads are strided views of `qkv` and the gradients are written straight into one buffer of
     its shape, so nothing is ever copied head by head.
     """
+
+    primitives = ("attention_forward", "attention_backward")
 
     @staticmethod
     def reference(qkv: Value, mask: Array, *, n_head: int, n_kv_head: int, **options: Any) -> Value:

@@ -22,6 +22,8 @@ class BatchNorm(FusedFunction):
     outputs like any other, with derivatives by x and by the old ones.
     """
 
+    primitives = ("batch_norm_forward", "batch_norm_backward")
+
     @staticmethod
     def reference(
         x: Value,

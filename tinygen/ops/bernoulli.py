@@ -17,6 +17,8 @@ __all__ = ["bernoulli_nll"]
 class BernoulliNLL(FusedFunction):
     """l = sum of softplus(x) - t x over the last axis;  dx = g (sigmoid(x) - t),  dt = -g x."""
 
+    primitives = ("bernoulli_nll_forward",)
+
     @staticmethod
     def reference(logits: Value, targets: Value) -> Value:
         return ops.sum(ops.softplus(logits) - targets * logits, axis=-1)

@@ -1,4 +1,4 @@
-"""The same values in new memory: another dtype, or a copy."""
+"""The same values in new memory: another dtype, another device, or a copy."""
 
 from __future__ import annotations
 
@@ -21,6 +21,23 @@ class AsType(Function):
 
     def backward(self, g: Value) -> Value:
         return astype(g, self.source)
+
+
+class ToDevice(Function):
+    """y = x on another device;  dx = g on x's own."""
+
+    def forward(self, x: Array, *, device: str) -> Array:
+        self.source = self.backend
+        self.backend = backend_named(device)  # what outputs and their gradients are of
+        self.xp = self.backend.xp
+        return self.backend.asarray(self.source.to_numpy(x))
+
+    def backward(self, g: Value) -> Value:
+        self.backend = self.source  # what a gradient of x is of
+        return ToDevice.apply(g, device=self.source.name)
+
+    def flops(self, arrays: Sequence[Array], outputs: Sequence[Array]) -> int:
+        return 0
 
 
 class Clone(Function):

@@ -66,6 +66,8 @@ class OfImageAndWeight(Function):
 class Conv2d(OfImageAndWeight):
     """y = dT/dg + b;  dx = ConvTranspose2d(g, w),  dw = Conv2dWeightGradient(x, g),  db = sum g."""
 
+    primitives = ("conv2d_forward",)
+
     @staticmethod
     def reference(x: Value, weight: Value, bias: Value, *, size: Pair, geometry: Geometry) -> Value:
         """One tap of the kernel after another: the image shifted by it, times its matrix."""
@@ -86,6 +88,8 @@ class Conv2d(OfImageAndWeight):
 
 class ConvTranspose2d(OfImageAndWeight):
     """y = dT/dx + b at g = x;  dx = Conv2d(g, w),  dw = Conv2dWeightGradient(g, x),  db = sum g."""
+
+    primitives = ("conv2d_input_gradient",)
 
     adjoint = Conv2d
 
@@ -121,6 +125,8 @@ Conv2d.adjoint = ConvTranspose2d
 
 class Conv2dWeightGradient(Function):
     """y = dT/dw;  dx = ConvTranspose2d(g, h),  dg = Conv2d(x, h), with h the gradient of y."""
+
+    primitives = ("conv2d_weight_gradient",)
 
     @staticmethod
     def reference(x: Value, g: Value, *, size: Pair, geometry: Geometry) -> Value:

@@ -24,6 +24,8 @@ class CrossEntropy(FusedFunction):
     z-loss keeps lse near 0 (Chowdhery et al. 2022, PaLM, section 5).
     """
 
+    primitives = ("cross_entropy_forward", "cross_entropy_backward")
+
     @staticmethod
     def reference(
         logits: Value,
@@ -65,6 +67,8 @@ class SoftCrossEntropy(FusedFunction):
 
     dx = g ((sum p + 2 z lse) softmax(x) - p);  dp = g (lse - x).
     """
+
+    primitives = ("soft_cross_entropy_forward", "soft_cross_entropy_backward")
 
     @staticmethod
     def reference(logits: Value, targets: Value, *, z_loss: float) -> Value:

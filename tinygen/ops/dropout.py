@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from tinygen.arguments import number
-from tinygen.backend import Array
+from tinygen.backend import Array, backend_of
 from tinygen.errors import DtypeError, ShapeError, UsageError
 from tinygen.function import Function, Value
 from tinygen.ops.checks import same_float_dtype
 from tinygen.random import Generator
-from tinygen.tensor import Tensor, plain
+from tinygen.tensor import plain
 
 __all__ = ["dropout"]
 
@@ -40,7 +40,8 @@ def dropout(x: Value, p: float, *, rng: Generator | None = None, mask: Value = N
     if mask is None:
         if not isinstance(rng, Generator):
             raise UsageError("dropout: give the random generator (rng=...) or the mask itself.")
-        device = x.device if isinstance(x, Tensor) else "cpu"
+        array = plain(x)
+        device = backend_of([array]).device_of(array)
         mask = rng.uniform(x.shape, device=device) >= p
     elif getattr(getattr(mask, "dtype", None), "kind", None) != "b":
         raise DtypeError("dropout: the mask is a boolean array or Tensor, True = keep.")

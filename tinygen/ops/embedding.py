@@ -20,6 +20,8 @@ __all__ = ["embedding", "one_hot"]
 class Embedding(FusedFunction):
     """y = weight[ids];  dweight[r] = sum of g over the places where r stands in ids."""
 
+    primitives = ("embedding_backward",)
+
     @staticmethod
     def reference(ids: Array, weight: Value) -> Value:
         return ops.take(weight, ids, 0)

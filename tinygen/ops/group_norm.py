@@ -25,6 +25,8 @@ class GroupNorm(FusedFunction):
     g f'(u).
     """
 
+    primitives = ("group_norm_forward", "group_norm_backward")
+
     @staticmethod
     def reference(
         x: Value, weight: Value, bias: Value, *, groups: int, eps: float, activation: str | None

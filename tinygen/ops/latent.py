@@ -17,6 +17,8 @@ class GaussianLatent(FusedFunction):
     """z = mu + s noise, kl = (s^2 - 1 - logvar + mu^2) / 2, with s = e^(logvar/2);
     dmu = gz + gkl mu,  dlogvar = (gz s noise + gkl (s^2 - 1)) / 2,  dnoise = gz s."""
 
+    primitives = ("gaussian_latent_forward", "gaussian_latent_backward")
+
     @staticmethod
     def reference(stats: Value, noise: Value) -> tuple[Value, Value]:
         mu, logvar = ops.split(stats, 2, axis=-1)  # (..., L) each

@@ -19,6 +19,8 @@ ACTIVATIONS = ("relu", "gelu", "gelu_tanh", "silu")
 class Linear(FusedFunction):
     """y = f(x W^T + b);  with u = g f'(x W^T + b):  dx = u W,  dW = u^T x,  db = sum of u."""
 
+    primitives = ("linear_forward", "linear_backward")
+
     @staticmethod
     def reference(x: Value, weight: Value, bias: Value, *, activation: str | None) -> Value:
         y = ops.matmul(x, ops.matrix_transpose(weight))  # (..., K) @ (K, N)

@@ -21,6 +21,8 @@ class LayerNorm(FusedFunction):
     With xhat = (x - mean) rstd and h = g weight:  dx = rstd (h - mean(h) - xhat mean(h xhat)).
     """
 
+    primitives = ("layer_norm_forward", "layer_norm_backward")
+
     @staticmethod
     def reference(x: Value, weight: Value, bias: Value, *, eps: float) -> Value:
         centred = x - ops.mean(x, axis=-1, keepdims=True)  # (..., C)
@@ -46,6 +48,8 @@ class RMSNorm(FusedFunction):
 
     With xhat = x rstd and h = g weight:  dx = rstd (h - xhat mean(h xhat)).
     """
+
+    primitives = ("rms_norm_forward", "rms_norm_backward")
 
     @staticmethod
     def reference(x: Value, weight: Value, *, eps: float) -> Value:

@@ -23,6 +23,8 @@ def largest(x: Value, axis: int) -> Value:
 class Softmax(FusedFunction):
     """y = exp(x) / sum exp(x);  dx = y (g - sum g y)."""
 
+    primitives = ("softmax", "softmax_backward")
+
     @staticmethod
     def reference(x: Value, *, axis: int) -> Value:
         e = ops.exp(x - largest(x, axis))
@@ -42,6 +44,8 @@ class Softmax(FusedFunction):
 
 class LogSoftmax(FusedFunction):
     """y = x - log sum exp(x);  dx = g - exp(y) sum g."""
+
+    primitives = ("log_softmax", "log_softmax_backward")
 
     @staticmethod
     def reference(x: Value, *, axis: int) -> Value:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tinygen.backend import backend_named
 from tinygen.checkpoints import State
-from tinygen.errors import DeviceError, UsageError
+from tinygen.errors import DeviceError, UnavailableError, UsageError
 from tinygen.random import Generator
 from tinygen.training.config import Settings, nearest
 from tinygen.training.recipe import Recipe, RecipeConfig, TrainingSettings
@@ -66,11 +66,16 @@ class Family:
 
 
 def require_device(settings: TrainingSettings) -> None:
-    """Fail unless the device of a run is one that there is. Raises UsageError, UnavailableError."""
+    """Fail unless a run can train on its device. Raises UsageError, UnavailableError."""
     try:
-        backend_named(settings.device)
+        backend = backend_named(settings.device)
     except DeviceError as error:
         raise UsageError(str(error)) from error
+    if backend.name != "cpu":
+        raise UnavailableError(
+            f"device {settings.device!r} is not available to training: the recipes make their "
+            "batches on the CPU. Leave --device out, or write the loop in Python with module.to()."
+        )
 
 
 def family(name: str) -> Family:

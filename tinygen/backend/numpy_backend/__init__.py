@@ -74,6 +74,7 @@ class NumpyBackend:
     name = "cpu"
     xp = np
     array_type = np.ndarray
+    partial = False
 
     @staticmethod
     def asarray(value: Any) -> Any:

@@ -1,0 +1,61 @@
+"""What a device other than the CPU needs beside its `xp`: the primitives without a plain twin.
+
+A fused op of which the device has no fast path runs its `reference`, which is made of plain ops, so
+only what is written in terms of a back end alone stands here, over `xp`, for every device.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinygen.backend.device.adamw import adamw_update
+from tinygen.backend.device.leaky import leak, leaky_relu
+from tinygen.backend.device.maps import Map, avg_pool_map, resize_map
+from tinygen.backend.geometry import Pair
+
+Array = Any
+
+__all__ = ["PlainPrimitives"]
+
+
+class PlainPrimitives:
+    """Primitives over `self.xp`; a back end adds `name`, `array_type`, moves, erf and erfc."""
+
+    partial = True
+    xp: Any
+
+    def asarray(self, value: Any) -> Array:
+        raise NotImplementedError
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        return self.xp.empty(shape, dtype)
+
+    def leaky_relu(self, x: Array, slope: float) -> Array:
+        return leaky_relu(self.xp, x, slope)
+
+    def leak(self, x: Array, above: Array, slope: float) -> Array:
+        return leak(self.xp, x, above, slope)
+
+    def avg_pool(self, x: Array, **window: Any) -> Array:
+        return self._along_both(x, x.shape[1:3], lambda n, axis: avg_pool_map(n, axis, **window))
+
+    def avg_pool_adjoint(self, g: Array, size: Pair, **window: Any) -> Array:
+        return self._along_both(g, size, lambda n, axis: avg_pool_map(n, axis, **window).T)
+
+    def resize(self, x: Array, size: Pair, mode: str) -> Array:
+        return self._along_both(x, x.shape[1:3], lambda n, axis: resize_map(n, size[axis], mode))
+
+    def resize_adjoint(self, g: Array, size: Pair, mode: str) -> Array:
+        sizes = g.shape[1:3]
+        return self._along_both(g, size, lambda n, axis: resize_map(n, sizes[axis], mode).T)
+
+    def adamw_update(self, *arrays: Array, scratch: Array, **options: Any) -> None:
+        adamw_update(self.xp, *arrays, **options)
+
+    def _along_both(self, x: Array, size: Pair, map_of: Map) -> Array:
+        """x (N, H, W, C), its rows and its columns multiplied by the map's matrix of each axis."""
+        for axis in (0, 1):
+            matrix = self.asarray(map_of(size[axis], axis).astype(x.dtype))
+            product = self.xp.tensordot(matrix, x, (1, axis + 1))
+            x = self.xp.moveaxis(product, 0, axis + 1)
+        return self.xp.ascontiguousarray(x)
