@@ -4,12 +4,12 @@ Loading it needs NumPy alone. `tg.nn`, `tg.optim`, `tg.models`, `tg.testing` and
 that a program may not need are loaded when they are first used.
 """
 
+from tinygen.cli import early  # noqa: F401  before all that takes time, NumPy above all
+
+# isort: split
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from tinygen.cli import early  # noqa: F401  before NumPy, which takes its time: see there
-
-# isort: split
 from tinygen import autograd, errors, ops, random, trace
 from tinygen.autograd import backward, checkpoint, grad
 from tinygen.backend import tune_allocator

@@ -9,7 +9,6 @@ signal handlers.
 import os
 import signal
 import sys
-from pathlib import Path
 from types import FrameType
 
 
@@ -17,7 +16,8 @@ def is_command() -> bool:
     """Whether this process is `tinygen ...` or `python -m tinygen ...`."""
     if sys.argv[:1] == ["-m"]:  # so it is called while the package named after -m is imported
         return sys.orig_argv[-len(sys.argv)].removeprefix("-m") == "tinygen"
-    return bool(sys.argv) and Path(sys.argv[0]).stem == "tinygen"
+    name = os.path.basename(sys.argv[0]) if sys.argv else ""
+    return name.removesuffix(".exe") == "tinygen"
 
 
 def leave(number: int, frame: FrameType | None) -> None:
