@@ -152,7 +152,7 @@ DEVICE void norm_forward(T* __restrict__ y, T* __restrict__ total, float* __rest
 #pragma unroll
         for (int j = 0; j < VECTOR; j++) m += v[i][j];
       }
-      m = team_sum<WARPS>(m, scratch) * (1.0f / COLUMNS);
+      m = team_sum<WARPS>(m, scratch) / COLUMNS;
     }
 #pragma unroll
     for (int i = 0; i < ITEMS; i++) {
@@ -163,7 +163,7 @@ DEVICE void norm_forward(T* __restrict__ y, T* __restrict__ total, float* __rest
         squares += v[i][j] * v[i][j];
       }
     }
-    const float variance = team_sum<WARPS>(squares, scratch) * (1.0f / COLUMNS);
+    const float variance = team_sum<WARPS>(squares, scratch) / COLUMNS;
     const float r = 1.0f / sqrtf(variance + eps);
 
 #pragma unroll
@@ -339,8 +339,8 @@ DEVICE void norm_backward(T* __restrict__ dx, float* __restrict__ partial_weight
     }
     if (dx) {
       team_sums<WARPS>(sums, scratch);
-      const float mean_h = CENTRED ? sums[0] * (1.0f / COLUMNS) : 0.0f;
-      const float mean_product = sums[1] * (1.0f / COLUMNS);
+      const float mean_h = CENTRED ? sums[0] / COLUMNS : 0.0f;
+      const float mean_product = sums[1] / COLUMNS;
 #pragma unroll
       for (int i = 0; i < ITEMS; i++) {
 #pragma unroll

@@ -1,0 +1,6 @@
+"""Makes `on_simulator`, what the tests here share, importable."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
