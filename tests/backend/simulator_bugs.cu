@@ -601,6 +601,71 @@ extern "C" __global__ void ok_wgmma(float* out) {
   if (threadIdx.x < 64) out[threadIdx.x] = d[0];
 }
 
+// A ring whose buffer one lane of each warp releases, once its warp's products have read it.
+extern "C" __global__ void ok_wgmma_ring(float* out, const __grid_constant__ tensor_map map) {
+  extern __shared__ __align__(1024) unsigned char bytes[];
+  uint64_t* full = reinterpret_cast<uint64_t*>(bytes + 8192);
+  uint64_t* empty = full + 1;
+  if (threadIdx.x == 0) {
+    barrier_init(full, 1);
+    barrier_init(empty, 4);
+    barrier_init_fence();
+  }
+  __syncthreads();
+  if (threadIdx.x == 128) {
+    for (int i = 0; i < 3; i++) {
+      barrier_wait(empty, i % 2 ^ 1);
+      barrier_expect(full, 8192);
+      tma_load_2d(bytes, &map, 0, 64 * i, full);
+    }
+  } else if (threadIdx.x < 128) {
+    float d[32];
+    for (int i = 0; i < 32; i++) d[i] = 0.0f;
+    const uint64_t tile = wgmma_descriptor(bytes);
+    wgmma_fence();
+    for (int i = 0; i < 3; i++) {
+      barrier_wait(full, i % 2);
+      for (int k = 0; k < 4; k++) wgmma<64, bf16, 0, 0>(d, tile + 2 * k, tile + 2 * k, 1);
+      wgmma_commit();
+      wgmma_wait<0>();
+      if (threadIdx.x % 32 == 0) barrier_arrive(empty);
+    }
+    if (threadIdx.x < 64) out[threadIdx.x] = d[0];
+  }
+}
+
+// The same released before the tensor cores have read it: right numbers where the copy is late enough.
+extern "C" __global__ void wgmma_released_too_early(float* out, const __grid_constant__ tensor_map map) {
+  extern __shared__ __align__(1024) unsigned char bytes[];
+  uint64_t* full = reinterpret_cast<uint64_t*>(bytes + 8192);
+  uint64_t* empty = full + 1;
+  if (threadIdx.x == 0) {
+    barrier_init(full, 1);
+    barrier_init(empty, 4);
+    barrier_init_fence();
+  }
+  __syncthreads();
+  if (threadIdx.x == 128) {
+    for (int i = 0; i < 3; i++) {
+      barrier_wait(empty, i % 2 ^ 1);
+      barrier_expect(full, 8192);
+      tma_load_2d(bytes, &map, 0, 64 * i, full);  // BUG: race
+    }
+  } else if (threadIdx.x < 128) {
+    float d[32];
+    const uint64_t tile = wgmma_descriptor(bytes);
+    wgmma_fence();
+    for (int i = 0; i < 3; i++) {
+      barrier_wait(full, i % 2);
+      wgmma<64, bf16, 0, 0>(d, tile, tile, 0);  // BUG: race or unawaited-copy
+      wgmma_commit();
+      if (threadIdx.x % 32 == 0) barrier_arrive(empty);
+      wgmma_wait<0>();
+    }
+    if (threadIdx.x < 64) out[threadIdx.x] = d[0];
+  }
+}
+
 extern "C" __global__ void wgmma_not_waited(float* out) {
   const uint64_t tile = fill_tile(true);
   float d[32];

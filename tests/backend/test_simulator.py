@@ -28,8 +28,11 @@ FOUND = {  # line and kind of the bugs of each kernel
 }
 BLOCKS = {name: 4 for name in NAMES if "block" in name and "barrier" not in name}
 COUNTED = ["ok_bank_conflicts", "ok_uncoalesced", "ok_vector_loads"]
-THREADS = {name: 128 for name in NAMES if "wgmma" in name} | dict.fromkeys(COUNTED, 32)
-SHARED = 64 * 64 * 2
+RINGS = ("ok_wgmma_ring", "wgmma_released_too_early")
+THREADS = {name: 128 + 32 * (name in RINGS) for name in NAMES if "wgmma" in name} | dict.fromkeys(
+    COUNTED, 32
+)
+SHARED = 64 * 64 * 2 + 16
 
 SCHEDULES: list[dict[str, Any]] = [
     {"schedule": "forward"},
@@ -64,7 +67,10 @@ def launch(module: Module, name: str, **options: Any) -> np.ndarray[Any, Any]:
     if "tensor_map map" in text:
         rows = empty((4, 64), np.float32)
         rows[:] = np.arange(4)[:, None]
-        args.append(TensorMap(rows, (1, 64), swizzle=0))
+        tiles = empty((3 * 64, 64), np.uint16)
+        tiles[:] = 0x3F80  # 1 in bfloat16
+        wide = "wgmma" in name
+        args.append(TensorMap(tiles, (64, 64)) if wide else TensorMap(rows, (1, 64), swizzle=0))
     elif "bias" in text:
         args.append(None)
     elif "in)" in text:

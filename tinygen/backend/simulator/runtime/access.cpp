@@ -57,7 +57,7 @@ void check_bounds(Address a, size_t n, Access kind, Place place) {
   }
 }
 
-bool access(Address a, size_t n, Access kind, Place place) {
+bool check_access(Address a, size_t n, Access kind, Place place) {
   if (n == 0 || a - Address(rt.me->stack) < stack_bytes) return false;  // a thread's own memory
   if ((n == 2 || n == 4 || n == 8 || n == 16) && a % n) {
     note("misaligned", "access of " + std::to_string(n) + " bytes at " + memory.describe(a) +
@@ -66,14 +66,12 @@ bool access(Address a, size_t n, Access kind, Place place) {
   if (memory.in_shared(a)) {
     if (memory.in_static(a) && is_hidden(a)) return false;
     check_bounds(a, n, kind, place);
-    count_access(place, Space::shared, kind, a, n);
     check_shared(a, n, kind, place);
   } else if (Buffer* buffer = memory.buffer_at(a)) {
     if (n > buffer->end - a) out_of_bounds(a, n, kind, place);
     if (kind != Access::read && buffer->read_only) {
       stop("write-to-const", "write to " + memory.describe(a) + ", which is a constant input", place);
     }
-    count_access(place, Space::global, kind, a, n);
     check_global(*buffer, a, n, kind, place);
   } else if (a - memory.image_begin < memory.image_end - memory.image_begin) {
     if (kind != Access::read) stop("write-to-const", "write to data of the module that is not __shared__", place);
@@ -82,6 +80,12 @@ bool access(Address a, size_t n, Access kind, Place place) {
     out_of_bounds(a, n, kind, place);
   }
   if (kind == Access::atomic) tell_and_observe(a);
+  return true;
+}
+
+bool access(Address a, size_t n, Access kind, Place place) {
+  if (!check_access(a, n, kind, place)) return false;
+  count_access(place, memory.in_shared(a) ? Space::shared : Space::global, kind, a, n);
   return true;
 }
 
@@ -97,8 +101,10 @@ void touch(const void* pointer, size_t bytes, Access kind) {
 void touch_async_proxy(const void* pointer, size_t bytes, Access kind) {
   if (!rt.checking) return;
   const Place place = rt.place ? rt.place : SIM_CALLER;
-  access(Address(pointer), bytes, kind, place);
-  if (memory.in_shared(Address(pointer))) check_proxy(Address(pointer), bytes, place);
+  if (!check_access(Address(pointer), bytes, kind, place)) return;
+  if (!memory.in_shared(Address(pointer))) return count_bulk(place, Space::global, kind, bytes);
+  count_bulk(place, Space::shared, kind, bytes);
+  check_proxy(Address(pointer), bytes, place);
 }
 
 void device_fence() {

@@ -3,7 +3,8 @@
 #include "state.hpp"
 
 namespace sim {
-bool access(Address a, size_t n, Access kind, Place place);  // whether others can see it
+bool access(Address a, size_t n, Access kind, Place place);  // counts it too; whether others can see it
+bool check_access(Address a, size_t n, Access kind, Place place);
 void check_bounds(Address a, size_t n, Access kind, Place place);  // of shared memory
 void maybe_preempt();  // with schedule "random", sometimes, lets others run
 void clear_told();

@@ -6,7 +6,6 @@
 #include "access.hpp"
 #include "counters.hpp"
 #include "launch.hpp"
-#include "mbarriers.hpp"
 #include "memory.hpp"
 #include "report.hpp"
 #include "shadow.hpp"
@@ -50,7 +49,7 @@ int sim_launch(void (*body)(void*), void* arguments, const sim_options* o) {
   rt.grid = grid_size = {o->grid[0], o->grid[1], o->grid[2]};
   block_size = {o->block[0], o->block[1], o->block[2]};
   rt.count = size_t(o->block[0]) * o->block[1] * o->block[2];
-  rt.clocks = rt.count + async_agents;
+  rt.clocks = rt.count + mbarrier_agents + most_warps;
   rt.body = body;
   rt.arguments = arguments;
   rt.checking = o->checking;

@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "access.hpp"
+#include "counters.hpp"
 #include "memory.hpp"
 #include "shadow.hpp"
 #include "state.hpp"
@@ -33,6 +34,7 @@ void copy_async(void* shared, const void* global, uint32_t bytes, uint32_t valid
     }
     if (valid) access(Address(global), valid, Access::read, place);
     check_bounds(Address(shared), bytes, Access::write, place);
+    count_access(place, Space::shared, Access::write, Address(shared), bytes);
     begin_arrival(Address(shared), bytes, place);
   }
   const AsyncCopy copy{shared, global, bytes, valid};
@@ -54,7 +56,7 @@ void copy_async_wait(int pending) {
     for (const AsyncCopy& copy : groups[i]) {
       if (copy.global != copy.shared) carry_out(copy);
       if (rt.checking) {
-        end_arrival(Address(copy.shared), copy.bytes, rt.me->self.thread, rt.me->clock, SIM_CALLER);
+        end_arrival(Address(copy.shared), copy.bytes, actor(), SIM_CALLER);
       }
     }
   }

@@ -136,6 +136,16 @@ void count_access(Place place, Space space, Access kind, Address a, size_t n) {
   }
 }
 
+void count_bulk(Place place, Space space, Access kind, size_t n) {
+  if (!rt.checking) return;
+  const size_t unit = space == Space::global ? 32 : 128;
+  Counts& counts = site_at(place, space, kind).counts;
+  counts.accesses++;
+  counts.bytes += n;
+  counts.transactions += (n + unit - 1) / unit;
+  counts.ideal += (n + unit - 1) / unit;
+}
+
 void end_requests() {
   for (auto [site, warp] : waiting) serve_all(*site, site->open[warp]);
   waiting.clear();

@@ -24,6 +24,8 @@ struct Counts {
 };
 
 void count_access(Place place, Space space, Access kind, Address a, size_t n);
+// A bulk copy, or the reads of a tensor core: as few transactions as its bytes need, and no request of a warp.
+void count_bulk(Place place, Space space, Access kind, size_t n);
 void end_requests();               // lanes that have not come will not: at a block barrier, at the block's end
 void end_requests(uint32_t warp);
 

@@ -70,7 +70,7 @@ void mbarrier_init(uint64_t* barrier, uint32_t arrivals) {
   if (rt.checking) access(Address(barrier), 8, Access::write, SIM_CALLER);
   Mbarrier m;
   m.expected = m.pending = arrivals;
-  m.agent = uint32_t(rt.count + mbarriers.size() % async_agents);
+  m.agent = uint32_t(rt.count + mbarriers.size() % mbarrier_agents);
   m.initialiser = rt.me->self.thread;
   mbarriers[barrier] = m;
   *barrier = 0;
@@ -111,7 +111,7 @@ void mbarrier_wait(uint64_t* barrier, uint32_t parity) {
   suspend();
 }
 
-Transfer begin_transfer(uint64_t* barrier, Place place) {
+Actor begin_transfer(uint64_t* barrier, Place place) {
   use(barrier, place);
   const Mbarrier& m = find(barrier, place);
   if (!m.fenced) {

@@ -28,6 +28,7 @@ struct WarpQueue {
   std::vector<Accumulators> accumulators;
   std::vector<Accumulators> finished;  // as the last wait left them
   uint32_t group = 0;                  // the open one
+  Clock clock = 0;                     // of the agent that reads the factors: one tick a wait
   bool fenced = false;
 };
 std::vector<WarpQueue> queues;
@@ -124,11 +125,19 @@ void run_all_but(Lane (&lanes)[32], uint32_t) {
   for (const Lane& lane : lanes) {
     if (lane.in) pending = *static_cast<const int*>(lane.in);
   }
+  // The reads end with the wait, for all lanes: whichever of them then releases the factors speaks for the warp.
+  rt.actor = {uint32_t(rt.count) + mbarrier_agents + rt.me->self.warp, ++q.clock};
   size_t done = 0;
   for (; done < q.products.size() && int64_t(q.products[done].group) < int64_t(q.group) - pending; done++) {
     run(q, q.products[done]);
   }
   q.products.erase(q.products.begin(), q.products.begin() + long(done));
+  if (done && rt.checking) {
+    for (uint32_t lane = 0; lane < 32; lane++) {
+      rt.threads[rt.me->self.warp * 32 + lane].known.add(rt.clocks, rt.actor.number, rt.actor.clock);
+    }
+  }
+  rt.actor = {};
   if (done) q.fenced = false;
 }
 

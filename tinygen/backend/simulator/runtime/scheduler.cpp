@@ -156,6 +156,7 @@ void suspend() {
 void abort_block() {
   rt.aborted = true;
   rt.accounting = false;
+  rt.actor = {};
   rt.place = nullptr;
   sim_switch(&rt.me->stack_pointer, rt.scheduler);
   __builtin_unreachable();

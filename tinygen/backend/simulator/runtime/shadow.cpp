@@ -44,7 +44,7 @@ uint32_t unordered_thread(const Node& node) {
   return nobody;
 }
 
-std::string who(uint32_t thread) { return thread < rt.count ? name_of(thread) : "an asynchronous copy"; }
+std::string who(uint32_t thread) { return thread < rt.count ? name_of(thread) : "an asynchronous operation"; }
 
 void refresh(Word& word) {
   if (word.epoch == rt.epoch) return;
@@ -65,7 +65,9 @@ const Node* find_race(const Word& word, ByteMask bytes, Access kind, Access* oth
   return nullptr;
 }
 
-void remember(Word& word, ByteMask bytes, Access kind, uint32_t thread, Clock clock, Place place) {
+void remember(Word& word, ByteMask bytes, Access kind, Actor by, Place place) {
+  const auto warp = uint16_t(by.number / 32);
+  const uint32_t lane = 1u << by.number % 32;
   if (kind == Access::write) {  // earlier accesses are ordered before this one, or were reported: it stands for them
     for (uint32_t& first : word.first) {
       for (uint32_t* link = &first; *link;) {
@@ -79,13 +81,13 @@ void remember(Word& word, ByteMask bytes, Access kind, uint32_t thread, Clock cl
   } else {
     int looked = 0;
     for (uint32_t i = word.first[int(kind)]; i && looked < 8; i = nodes[i].next, looked++) {
-      if (nodes[i].warp != thread / 32 || nodes[i].clock != clock || nodes[i].bytes != bytes) continue;
-      nodes[i].lanes |= 1u << thread % 32;
+      if (nodes[i].warp != warp || nodes[i].clock != by.clock || nodes[i].bytes != bytes) continue;
+      nodes[i].lanes |= lane;
       nodes[i].place = place;
       return;
     }
   }
-  nodes.push_back({word.first[int(kind)], clock, 1u << thread % 32, uint16_t(thread / 32), bytes, place});
+  nodes.push_back({word.first[int(kind)], by.clock, lane, warp, bytes, place});
   word.first[int(kind)] = uint32_t(nodes.size() - 1);
 }
 
@@ -99,7 +101,7 @@ void order(Word& word, ByteMask bytes, Access kind, Place place, Address a) {
              who(by) + " at " + token(node->place) + ": no synchronisation orders them",
          place, node->place);
   }
-  remember(word, bytes, kind, rt.me->self.thread, rt.me->clock, place);
+  remember(word, bytes, kind, actor(), place);
 }
 
 SharedWord& shared_word(Address a) {
@@ -243,11 +245,11 @@ void begin_arrival(Address a, size_t n, Place place) {
   });
 }
 
-void end_arrival(Address a, size_t n, uint32_t agent, Clock clock, Place place) {
+void end_arrival(Address a, size_t n, Actor by, Place place) {
   for_words(a, n, [&](Address at, ByteMask bytes) {
     SharedWord& word = shared_word(at);
     refresh(word);
-    remember(word, bytes, Access::write, agent, clock, place);
+    remember(word, bytes, Access::write, by, place);
     word.written |= bytes;
     word.arriving &= ByteMask(~bytes);
   });

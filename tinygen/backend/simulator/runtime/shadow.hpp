@@ -63,9 +63,8 @@ void check_global(Buffer& buffer, Address a, size_t n, Access kind, Place place)
 void check_proxy(Address a, size_t n, Place place);  // ordinary stores are visible to the asynchronous proxy
 
 // An asynchronous write to shared memory: allowed by what the running thread knows; then in flight until it lands.
-// It is remembered as by `agent` (a thread, or a number beyond the threads) at `clock`.
 void begin_arrival(Address a, size_t n, Place place);
-void end_arrival(Address a, size_t n, uint32_t agent, Clock clock, Place place);
+void end_arrival(Address a, size_t n, Actor by, Place place);
 void set_leaving(Address a, size_t n, bool leaving);
 
 void forget_accesses();        // at a block barrier

@@ -83,6 +83,15 @@ struct Thread {
   Place last_store = nullptr;
 };
 
+// Who accesses memory, for the vectors: a thread, or an agent that asynchronous operations have of their own.
+struct Actor {
+  uint32_t number = 0;  // agents follow the threads
+  Clock clock = 0;      // 0: the running thread itself
+};
+
+constexpr uint32_t mbarrier_agents = 64;  // beyond so many mbarriers two share one, and a race may be missed
+constexpr uint32_t most_warps = 32;       // each has an agent that reads for its wgmma
+
 enum class Schedule : uint8_t { forward, reverse, random };
 
 // xorshift64*: the order of threads and the moments of asynchronous events, from the launch's seed.
@@ -122,6 +131,7 @@ struct Runtime {
   void* scheduler = nullptr;    // its stack pointer while a thread runs
   bool accounting = false;      // a kernel's own code is running: its loads and stores count
   Place place = nullptr;        // replaces the caller's address while an asynchronous operation is carried out
+  Actor actor;                  // replaces the running thread as the one who accesses memory, likewise
   uint64_t steps = 0;
 };
 extern Runtime rt;
@@ -158,6 +168,7 @@ void drop_unfinished_products();     // of a thread that returns
 
 // ---- clocks of this launch
 inline void tick() { rt.me->clock++; }
+inline Actor actor() { return rt.actor.clock ? rt.actor : Actor{rt.me->self.thread, rt.me->clock}; }
 inline Knowledge now() {  // what the running thread knows, itself included; what it does from here on is later
   Knowledge all = rt.me->known;
   all.add(rt.clocks, rt.me->self.thread, rt.me->clock);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "access.hpp"
+#include "counters.hpp"
 #include "mbarriers.hpp"
 #include "memory.hpp"
 #include "shadow.hpp"
@@ -18,7 +19,7 @@ namespace {
 struct Load {
   std::vector<Piece> pieces;
   uint64_t* barrier;
-  Transfer transfer;
+  Actor by;
   Place place;
 };
 std::vector<Load> in_flight;
@@ -43,7 +44,7 @@ void land(size_t i) {
     }
     bytes += piece.bytes;
     if (rt.checking) {
-      end_arrival(Address(piece.shared), piece.bytes, load.transfer.agent, load.transfer.clock, load.place);
+      end_arrival(Address(piece.shared), piece.bytes, load.by, load.place);
     }
   }
   complete_bytes(load.barrier, bytes);
@@ -83,32 +84,40 @@ bool advance_transfers(bool must) {
 
 void bulk_load(const Piece* pieces, size_t count, uint64_t* barrier) {
   const Place place = rt.place ? rt.place : SIM_CALLER;
-  const Transfer transfer = begin_transfer(barrier, place);
+  const Actor by = begin_transfer(barrier, place);
+  size_t bytes = 0;
   for (const Piece* piece = pieces; piece < pieces + count; piece++) {
+    bytes += piece->bytes;
     if (rt.checking) {
       check_piece(*piece, place);
       check_proxy(Address(piece->shared), piece->bytes, place);
-      if (piece->global) access(Address(piece->global), piece->bytes, Access::read, place);
+      if (piece->global) check_access(Address(piece->global), piece->bytes, Access::read, place);
       begin_arrival(Address(piece->shared), piece->bytes, place);
     }
     memset(piece->shared, 0xFF, piece->bytes);
   }
-  in_flight.push_back({{pieces, pieces + count}, barrier, transfer, place});
+  count_bulk(place, Space::global, Access::read, bytes);
+  count_bulk(place, Space::shared, Access::write, bytes);
+  in_flight.push_back({{pieces, pieces + count}, barrier, by, place});
 }
 
 void bulk_store(const Piece* pieces, size_t count) {
   const Place place = rt.place ? rt.place : SIM_CALLER;
   rt.me->last_store = place;
+  size_t bytes = 0;
   for (const Piece* piece = pieces; piece < pieces + count; piece++) {
+    bytes += piece->bytes;
     if (rt.checking) {
       check_piece(*piece, place);
       check_shared(Address(piece->shared), piece->bytes, Access::read, place);
       check_proxy(Address(piece->shared), piece->bytes, place);
-      if (piece->global) access(Address(piece->global), piece->bytes, Access::write, place);
+      if (piece->global) check_access(Address(piece->global), piece->bytes, Access::write, place);
       set_leaving(Address(piece->shared), piece->bytes, true);
     }
     rt.me->stores.open.push_back(*piece);
   }
+  count_bulk(place, Space::shared, Access::read, bytes);
+  count_bulk(place, Space::global, Access::write, bytes);
 }
 
 void bulk_store_commit() { rt.me->stores.commit(); }
