@@ -74,7 +74,9 @@ def launch(module: Module, name: str, **options: Any) -> np.ndarray[Any, Any]:
     elif "bias" in text:
         args.append(None)
     elif "in)" in text:
-        args.append(np.ones(256, np.float32))
+        ones = empty(256, np.float32)
+        ones[:] = 1
+        args.append(ones)
     shared = 64 * 4 if name.startswith(("dynamic", "uninit")) else SHARED
     grid, block = (BLOCKS.get(name, 1),), (THREADS.get(name, 64),)
     module.launch(name, grid, block, args, shared, **options)
