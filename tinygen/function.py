@@ -76,7 +76,7 @@ class Function:
 
     primitives: ClassVar[tuple[str, ...]] = ()
     """What `forward` and `backward` call of the back end, where there is a `reference`: it runs
-    instead on a device that lacks one of these."""
+    instead on a device that does not offer all of these."""
 
     _input_names: ClassVar[tuple[str, ...]] = ()
     _variadic: ClassVar[bool] = False
@@ -145,7 +145,7 @@ class Function:
             return cls.apply(*promote(*inputs), **params)
 
         backend = backend_of(arrays)
-        if backend.partial and not all(hasattr(backend, name) for name in cls.primitives):
+        if backend.partial and not backend.offers(cls.primitives, arrays):
             return cls.reference(*inputs, **params)
         node = cls()
         node.params = params = plain_numbers(params) if params else params

@@ -38,7 +38,10 @@ class Backend(Protocol):
     xp: Any
     array_type: Any
     partial: bool
-    """Whether it lacks primitives; an op that needs one of those runs its `reference`."""
+    """Whether it may lack primitives; an op runs its `reference` where `offers` says no."""
+
+    def offers(self, primitives: tuple[str, ...], arrays: Sequence[Array]) -> bool:
+        """Whether it has these primitives, for arrays such as these."""
 
     def asarray(self, value: Any) -> Array:
         """`value`, an array of any device or a number, on this one."""

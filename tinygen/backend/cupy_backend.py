@@ -5,14 +5,20 @@ No GPU has run it yet (docs/gpu-todo.md).
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Sequence
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
-from tinygen.backend.device import PlainPrimitives
+from tinygen.backend.device import Primitives
+from tinygen.backend.launch import Kernel, digest, translation
+from tinygen.backend.nvrtc import compile_cubin
 from tinygen.errors import UnavailableError
+from tinygen.files import write_atomically
 
 
-class CupyBackend(PlainPrimitives):
+class CupyBackend(Primitives):
     """GPU number `index` as an op sees it. Raises UnavailableError where there is none."""
 
     def __init__(self, index: int) -> None:
@@ -42,6 +48,9 @@ class CupyBackend(PlainPrimitives):
         self.array_type = cupy.ndarray
         self.xp = Namespace(cupy)
         self.erf, self.erfc = special.erf, special.erfc
+        major, minor = divmod(int(self.device.compute_capability), 10)
+        self.architecture = f"sm_{major}{minor}" + ("a" if major == 9 else "")
+        self._functions: dict[Any, Any] = {}
 
     def asarray(self, value: Any) -> Any:
         """`value` on this GPU: itself if it is there, else a copy."""
@@ -53,6 +62,38 @@ class CupyBackend(PlainPrimitives):
 
     def device_of(self, array: Any) -> str:
         return f"cuda:{array.device.id}"
+
+    launches = True
+
+    def run(
+        self,
+        kernel: Kernel,
+        grid: tuple[int, ...],
+        block: tuple[int, ...],
+        args: Sequence[Any],
+        shared: int,
+    ) -> None:
+        """What `launch` calls once the arguments are in order."""
+        function = self._functions.get((kernel.module, kernel.name))
+        if function is None:
+            function = self._loaded(kernel)
+            self._functions[kernel.module, kernel.name] = function
+        if shared > function.max_dynamic_shared_size_bytes:
+            function.max_dynamic_shared_size_bytes = shared
+        # A null pointer is a 64-bit zero; CuPy takes the scalars of NumPy as they are.
+        pointers = [0 if argument is None else argument for argument in args]
+        with self.device:
+            function(grid, block, tuple(pointers), shared_mem=shared)
+
+    def _loaded(self, kernel: Kernel) -> Any:
+        """Compiled to a cubin and loaded from a file: CuPy itself cannot ask for sm_90a."""
+        text = translation(kernel)
+        folder = Path(tempfile.gettempdir()) / "tinygen-kernels"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        path = folder / f"{digest(text, self.architecture)}.cubin"
+        if not path.exists():
+            write_atomically(path, compile_cubin(text, self.architecture, kernel.file))
+        return self.cupy.RawModule(path=str(path)).get_function(kernel.name)
 
 
 class Namespace:

@@ -1,28 +1,50 @@
-"""What a device other than the CPU needs beside its `xp`: the primitives without a plain twin.
+"""The primitives of a device other than the CPU: kernels, and what has neither kernel nor twin.
 
-A fused op of which the device has no fast path runs its `reference`, which is made of plain ops, so
-only what is written in terms of a back end alone stands here, over `xp`, for every device.
+A fused op for which there is no kernel runs its `reference`, which is made of plain ops, so only
+what is written in terms of a back end alone stands here over `xp`, for every device. A kernel
+serves a primitive by its name: see `registry`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from tinygen.backend.device.adamw import adamw_update
 from tinygen.backend.device.leaky import leak, leaky_relu
 from tinygen.backend.device.maps import Map, avg_pool_map, resize_map
+from tinygen.backend.device.registry import LAUNCHERS
 from tinygen.backend.geometry import Pair
 
 Array = Any
 
-__all__ = ["PlainPrimitives"]
+__all__ = ["Primitives"]
 
 
-class PlainPrimitives:
-    """Primitives over `self.xp`; a back end adds `name`, `array_type`, moves, erf and erfc."""
+class Primitives:
+    """Primitives over `self.xp`, and by kernels; a back end adds its name, arrays, moves, `run`."""
 
     partial = True
+    kernels = True
+    """Set to False, the device does without kernels: for comparisons, and to find out."""
     xp: Any
+    launches: Any  # bool: whether it can run kernels
+
+    def offers(self, primitives: tuple[str, ...], arrays: Sequence[Array]) -> bool:
+        """Whether there is a kernel for each of these, and for arrays such as these."""
+        if not primitives:
+            return True
+        found = [LAUNCHERS.get(name) for name in primitives]
+        if not all(launcher is not None and launcher.suits(arrays) for launcher in found):
+            return False
+        return bool(self.kernels and self.launches)
+
+    def __getattr__(self, name: str) -> Any:
+        """A primitive that a kernel serves."""
+        if name not in LAUNCHERS:
+            raise AttributeError(f"the back end has no primitive {name!r}")
+        return partial(LAUNCHERS[name].run, self)
 
     def asarray(self, value: Any) -> Array:
         raise NotImplementedError

@@ -7,19 +7,24 @@ through `xp`, NumPy's own functions on the memory of the arrays, as CuPy's would
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 
-from tinygen.backend.device import PlainPrimitives
+from tinygen.backend.device import Primitives
+from tinygen.backend.launch import Kernel, kernels_folder
 from tinygen.backend.numpy_backend.special import erf, erfc
-from tinygen.backend.sim.array import SimArray
+from tinygen.backend.sim.array import SimArray, unwrapped
 from tinygen.backend.sim.namespace import Namespace
+from tinygen.backend.simulator import Module, TensorMap, empty, require_toolchain
+from tinygen.errors import UnavailableError
 
 __all__ = ["SimArray", "SimBackend"]
 
 
-class SimBackend(PlainPrimitives):
+class SimBackend(Primitives):
     """The simulated device as an op sees it."""
 
     name = "sim"
@@ -41,9 +46,45 @@ class SimBackend(PlainPrimitives):
         return "sim"
 
     @staticmethod
+    def empty(shape: tuple[int, ...], dtype: Any) -> SimArray:
+        """NaN, between guard zones that no kernel may touch."""
+        return SimArray(empty(shape, dtype))
+
+    @property
+    def launches(self) -> bool:
+        """Whether this machine has what the simulator needs: a compiler and NVIDIA's headers."""
+        try:
+            require_toolchain()
+        except UnavailableError:
+            return False
+        return True
+
+    @staticmethod
+    def run(
+        kernel: Kernel,
+        grid: tuple[int, ...],
+        block: tuple[int, ...],
+        args: Sequence[Any],
+        shared: int,
+    ) -> None:
+        """What `launch` calls once the arguments are in order."""
+        module = compiled(*kernel.module)
+        module.launch(kernel.name, grid, block, unwrapped(list(args)), shared)
+
+    @staticmethod
+    def tensor_map(array: SimArray, box: Sequence[int], swizzle: int = 128) -> TensorMap:
+        return TensorMap(array.host, box, swizzle)
+
+    @staticmethod
     def erf(x: SimArray) -> SimArray:
         return SimArray(erf(x.host))
 
     @staticmethod
     def erfc(x: SimArray) -> SimArray:
         return SimArray(erfc(x.host))
+
+
+@cache
+def compiled(file: str, definitions: tuple[tuple[str, object], ...]) -> Module:
+    """The simulator's build; TINYGEN_SIM_CHECK=1 asks for the checking one."""
+    return Module(kernels_folder() / file, dict(definitions))

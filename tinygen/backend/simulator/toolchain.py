@@ -41,13 +41,18 @@ def require_toolchain() -> Toolchain:
             f"the CUDA simulator compiles kernels with g++ {OLDEST_COMPILER} or newer and reads "
             "their lines with addr2line; install g++ and binutils, or name the compiler in CXX."
         )
+    return Toolchain(compiler, str(version), headers_folder(), _processor())
+
+
+def headers_folder() -> Path:
+    """The folder of NVIDIA's headers of 16-bit types. Raises UnavailableError."""
     headers = next((folder for folder in _folders() if (folder / HEADER).is_file()), None)
     if headers is None:
         raise UnavailableError(
-            f"the CUDA simulator needs NVIDIA's {HEADER}, which the CUDA toolkit brings and also "
+            f"compiling kernels needs NVIDIA's {HEADER}, which the CUDA toolkit brings and also "
             "pip: pip install 'tinygen[sim]'; CUDA_HOME names a toolkit that stands elsewhere."
         )
-    return Toolchain(compiler, str(version), headers, _processor())
+    return headers
 
 
 def _version(compiler: str) -> int:

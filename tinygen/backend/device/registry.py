@@ -1,0 +1,48 @@
+"""Which kernels serve which primitive.
+
+    @serves("softmax")
+    def softmax(backend, x, axis): ...
+
+registers a function that launches kernels in place of the primitive of that name. It gets the back
+end first, then what the op gives. An op takes it where every one of its `primitives` has one that
+suits the arrays; else its plain twin runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Array = Any
+
+
+@dataclass(frozen=True)
+class Launcher:
+    run: Callable[..., Any]
+    dtypes: tuple[str, ...]
+    """Those of floating arrays for which there are kernels."""
+    fits: Callable[[Sequence[Array]], bool]
+
+    def suits(self, arrays: Sequence[Array]) -> bool:
+        floats = [a for a in arrays if getattr(getattr(a, "dtype", None), "kind", "") == "f"]
+        return all(a.dtype.name in self.dtypes for a in floats) and self.fits(arrays)
+
+
+LAUNCHERS: dict[str, Launcher] = {}
+
+
+def serves(
+    *primitives: str,
+    dtypes: tuple[str, ...] = ("float32",),
+    fits: Callable[[Sequence[Array]], bool] = lambda arrays: True,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorates a launcher: for these primitives, floating arrays of `dtypes`, and inputs of the op
+    (in its order) that `fits`."""
+
+    def register(run: Callable[..., Any]) -> Callable[..., Any]:
+        for name in primitives:
+            LAUNCHERS[name] = Launcher(run, dtypes, fits)
+        return run
+
+    return register

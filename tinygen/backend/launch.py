@@ -1,0 +1,99 @@
+"""Kernels, and the one place that calls them.
+
+    add = Kernel("activation.cu", "activation_forward", TYPE="float", VECTOR=4)
+    launch(backend, add, grid, block, [y, slope, x, np.int64(n)])
+
+A kernel is a name in a file of `kernels/`, with definitions that stand before the text. Compiled
+modules are kept by what they were made of: the text with its headers, the definitions, the
+architecture.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tinygen.errors import ShapeError, UnavailableError
+
+INCLUDE = re.compile(r'(?m)^#include "(\w+\.cuh)".*\n')
+PACKAGE = Path(__file__).parents[1]
+
+
+class Kernel:
+    """`name` of kernels/`file`, compiled with `definitions`. Equal ones are compiled once."""
+
+    def __init__(self, file: str, name: str, **definitions: object) -> None:
+        self.file, self.name = file, name
+        self.definitions = tuple(sorted(definitions.items()))
+        self.module = file, self.definitions  # what is compiled together
+
+    def __repr__(self) -> str:
+        given = "".join(f", {name}={value}" for name, value in self.definitions)
+        return f"Kernel({self.file}, {self.name}{given})"
+
+
+def launch(
+    backend: Any,
+    kernel: Kernel,
+    grid: Sequence[int],
+    block: Sequence[int],
+    args: Sequence[Any],
+    shared: int = 0,
+) -> None:
+    """Run `kernel` on arrays of `backend`, NumPy scalars of the parameters' exact types, and None
+    for a null pointer; `shared` bytes of dynamic shared memory a block.
+
+    A grid without blocks is no work and no launch. Raises ShapeError for an array that is not
+    contiguous: a kernel sees memory, not strides.
+    """
+    if 0 in grid:
+        return
+    for i, argument in enumerate(args):
+        if isinstance(argument, backend.array_type) and not argument.flags.c_contiguous:
+            raise ShapeError(
+                f"{kernel.name}: argument {i} of shape {argument.shape} is not contiguous; give "
+                "xp.ascontiguousarray(x), or a kernel that takes strides."
+            )
+    backend.run(kernel, tuple(grid), tuple(block), args, shared)
+
+
+@cache
+def kernels_folder() -> Path:
+    """kernels/, in an installed package or beside it in a checkout."""
+    for folder in (PACKAGE / "kernels", PACKAGE.parent / "kernels"):
+        if (folder / "common.cuh").is_file():
+            return folder
+    raise UnavailableError(
+        f"the kernels are neither in {PACKAGE / 'kernels'} nor beside the package; install tinygen "
+        "again."
+    )
+
+
+@cache
+def inlined(file: str) -> str:
+    """The text of a file with its headers in their places, each once: a compiler that is given the
+    text alone, as NVRTC is, finds no files, and a cache by content sees all of it."""
+    seen: set[str] = set()
+
+    def header(found: re.Match[str]) -> str:
+        if found[1] in seen:
+            return ""
+        seen.add(found[1])
+        return INCLUDE.sub(header, (kernels_folder() / found[1]).read_text())
+
+    return INCLUDE.sub(header, (kernels_folder() / file).read_text())
+
+
+def translation(kernel: Kernel) -> str:
+    """All that a compiler is given for `kernel`."""
+    definitions = "".join(f"#define {name} {value}\n" for name, value in kernel.definitions)
+    return f"{definitions}{inlined(kernel.file)}"
+
+
+def digest(text: str, *how: str) -> str:
+    """A name for what a compiler makes of `text` when it is called so."""
+    return hashlib.sha256("\0".join((text, *how)).encode()).hexdigest()[:32]
