@@ -82,7 +82,7 @@ def _image_set(
     labels = [number[name] for (_, name), _ in ordered if name is not None]
     return ImageSet(
         source.name,
-        _decoded([name for _, name in ordered], read, size),
+        _decoded(source, [name for _, name in ordered], read, size),
         np.array(labels, np.int64) if classes else None,
         tuple(classes),
         f"read from {source}",
@@ -122,22 +122,26 @@ def _places(names: Sequence[str], source: Path) -> list[tuple[str | None, str | 
 
 
 def _decoded(
-    names: Sequence[str], read: Callable[[str], bytes], size: tuple[int, int] | None
+    source: Path,
+    names: Sequence[str],
+    read: Callable[[str], bytes],
+    size: tuple[int, int] | None,
 ) -> Images:
     """(N, H, W, C); among coloured pictures, grey ones become coloured too."""
     pictures: list[Images] = []
     for name in names:
-        picture = decode_picture(read(name), name, size)
+        picture = decode_picture(read(name), str(source / name), size)
         first = pictures[0] if pictures else picture
         if picture.shape[:2] != first.shape[:2]:
             raise InputError(
-                f"pictures of different sizes: {names[0]} is {first.shape[1]}x{first.shape[0]}, "
-                f"{name} is {picture.shape[1]}x{picture.shape[0]}; give a size to bring all to"
+                f"{source} has pictures of different sizes: {names[0]} is "
+                f"{first.shape[1]}x{first.shape[0]}, {name} is "
+                f"{picture.shape[1]}x{picture.shape[0]}; give a size to bring all to"
             )
         if picture.size * len(names) > MAX_BYTES:
             raise InputError(
-                f"{len(names):,} pictures like {name} have more than {MAX_BYTES:,} bytes; "
-                "give a smaller size"
+                f"{source}: {len(names):,} pictures like {name} have more than {MAX_BYTES:,} "
+                "bytes; give a smaller size"
             )
         pictures.append(picture)
     channels = max(picture.shape[2] for picture in pictures)

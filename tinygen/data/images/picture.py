@@ -23,6 +23,7 @@ from tinygen.errors import InputError, UnavailableError, UsageError
 
 EXTENSIONS = (".png", ".jpg", ".jpeg")
 
+_FORMATS = ("PNG", "JPEG")
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -41,7 +42,8 @@ def decode_picture(data: bytes, name: str, size: tuple[int, int] | None = None) 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about metadata, and our own limit is stricter
-            image = image_module.open(io.BytesIO(data), formats=("PNG", "JPEG"))
+            image_module.open(io.BytesIO(data), formats=_FORMATS).verify()  # a PNG's checksums,
+            image = image_module.open(io.BytesIO(data), formats=_FORMATS)  # which loading skips
             if image.width * image.height > MAX_PIXELS:
                 raise InputError(
                     f"{name} is {image.width}x{image.height}, above the limit of {MAX_PIXELS:,} "
