@@ -128,8 +128,8 @@ def _compile(
         item = made.with_suffix(".o")
         _run(tools, [*command, "-c", "-o", str(item)], source, what)
         # Found beside each other; the sanitizers' own libraries are not linked: see hooks.cpp.
-        beside = [f"-Wl,-soname,{library.name}", "-Wl,-rpath,$ORIGIN", *map(str, link)]
-        _run(tools, ["-shared", str(item), *beside, "-o", str(made)], "", what)
+        beside = [f"-Wl,-soname,{library.name}", "-Wl,-rpath,$ORIGIN", "-Wl,--no-as-needed"]
+        _run(tools, ["-shared", str(item), *beside, *map(str, link), "-o", str(made)], "", what)
         os.replace(made, library)
 
 

@@ -1,0 +1,325 @@
+"""The simulator's driver: builds, arguments, schedules, errors; and CUDA's language in it."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinygen.backend.simulator import KernelFault, Module, TensorMap, empty, toolchain
+from tinygen.backend.simulator.toolchain import require_toolchain
+from tinygen.errors import DtypeError, KernelError, ShapeError, UnavailableError, UsageError
+
+SOURCE = r"""
+#ifndef FACTOR
+#define FACTOR 1
+#endif
+
+#define SCALE(TYPE) \
+  extern "C" __global__ void __launch_bounds__(64) \
+  scale_##TYPE(TYPE* out, const TYPE* in, int n) { \
+    const int i = blockIdx.x * blockDim.x + threadIdx.x; \
+    if (i < n) out[i] = FACTOR * in[i]; \
+  }
+SCALE(float)
+SCALE(double)
+SCALE(int)
+
+extern "C" __global__ void rows(float* out, const __nv_bfloat16* x, const __half* y, long offset) {
+  out[threadIdx.x + offset] = __bfloat162float(x[threadIdx.x]) + __half2float(y[threadIdx.x]);
+}
+
+extern "C" __global__ void write_beyond(float* out, int n) { out[n + int(threadIdx.x)] = 0.0f; }
+
+extern "C" __global__ void take_turns(int* order, int* count) {  // who comes when
+  order[atomicAdd(count, 1)] = blockIdx.x * blockDim.x + threadIdx.x;
+}
+
+extern "C" __global__ void indices(int* out) {
+  const int block = (blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
+  const int thread = (threadIdx.z * blockDim.y + threadIdx.y) * blockDim.x + threadIdx.x;
+  out[block * (blockDim.x * blockDim.y * blockDim.z) + thread] = 1000 * block + thread;
+}
+
+extern "C" __global__ void bits(unsigned* out, const unsigned* a, const unsigned* b, int n) {
+  const int i = threadIdx.x;
+  if (i >= n) return;
+  const unsigned x = a[i], y = b[i];
+  unsigned* row = out + 12 * i;
+  row[0] = __popc(x);
+  row[1] = __clz(int(x));
+  row[2] = __ffs(int(x));
+  row[3] = __brev(x);
+  row[4] = __umulhi(x, y);
+  row[5] = unsigned(__mulhi(int(x), int(y)));
+  row[6] = __funnelshift_l(x, y, 9);
+  row[7] = __funnelshift_r(x, y, 9);
+  row[8] = __byte_perm(x, y, 0x6240);
+  row[9] = max(x, y);
+  row[10] = unsigned(min(int(x), int(y)));
+  row[11] = __float_as_uint(__uint_as_float(x));
+}
+
+extern "C" __global__ void reals(float* out, const float* a, int n) {
+  const int i = threadIdx.x;
+  if (i >= n) return;
+  const float x = a[i];
+  float* row = out + 8 * i;
+  row[0] = rsqrtf(x);
+  row[1] = __expf(-x);
+  row[2] = fmaxf(x, nanf(""));
+  row[3] = max(x, nanf(""));
+  row[4] = __saturatef(x);
+  row[5] = __fmaf_rn(x, x, -1.0f);
+  row[6] = erff(x);
+  row[7] = cospif(x);
+}
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tools() -> None:
+    try:
+        require_toolchain()
+    except UnavailableError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["fast", "checked"])
+def module(tools: None, request: pytest.FixtureRequest) -> Module:
+    return Module(SOURCE, checking=request.param)
+
+
+def filled(values: Any, dtype: Any) -> np.ndarray[Any, Any]:
+    values = np.asarray(values, dtype)
+    array = empty(values.shape, dtype)
+    array[...] = values
+    return array
+
+
+# ---- builds --------------------------------------------------------------------------------------
+
+
+def test_kernels_that_macros_make_are_found(module: Module) -> None:
+    for dtype, name in ((np.float32, "float"), (np.float64, "double"), (np.int32, "int")):
+        out, x = empty(100, dtype), filled(np.arange(100), dtype)
+        module.launch(f"scale_{name}", (2,), (64,), [out, x, np.int32(100)])
+        np.testing.assert_array_equal(out, x)
+
+
+def test_defines_change_the_build(module: Module) -> None:
+    out, x = empty(8, np.float32), filled(np.arange(8), np.float32)
+    tripled = Module(SOURCE, {"FACTOR": 3}, module.checking)
+    tripled.launch("scale_float", (1,), (64,), [out, x, np.int32(8)])
+    np.testing.assert_array_equal(out, 3 * x)
+
+
+def test_the_same_content_is_compiled_once(module: Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("a compiler was started")
+
+    monkeypatch.setattr(subprocess, "run", refuse)
+    assert Module(SOURCE, checking=module.checking).kernels == module.kernels
+
+
+def test_a_changed_header_is_compiled_again(tmp_path: Path) -> None:
+    file, header = tmp_path / "constant.cu", tmp_path / "constant.cuh"
+    file.write_text(
+        '#include "constant.cuh"\nextern "C" __global__ void set(int* o) { *o = VALUE; }'
+    )
+    out = empty(1, np.int32)
+    for value in (1, 2):
+        header.write_text(f"#define VALUE {value}\n")
+        Module(file, checking=False).launch("set", (1,), (1,), [out])
+        assert out[0] == value
+
+
+def test_an_error_of_the_compiler_names_the_line(tmp_path: Path) -> None:
+    file = tmp_path / "wrong.cu"
+    file.write_text('\nextern "C" __global__ void k(int* o) { *o = missing; }\n')
+    with pytest.raises(KernelError, match=r"wrong\.cu:2:.*missing"):
+        Module(file)
+
+
+def test_the_environment_asks_for_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    for value, checking in (("1", True), ("0", False), ("", False)):
+        monkeypatch.setenv("TINYGEN_SIM_CHECK", value)
+        assert Module(SOURCE).checking is checking
+    monkeypatch.delenv("TINYGEN_SIM_CHECK")
+    assert Module(SOURCE).checking is False
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (("setenv", "CXX", "no-such-compiler"), r"g\+\+"),
+        (("setattr", toolchain, "_folders", list), r"tinygen\[sim\]"),
+        (("setattr", toolchain.platform, "machine", lambda: "aarch64"), "x86-64"),
+    ],
+)
+def test_what_is_missing_is_told(
+    monkeypatch: pytest.MonkeyPatch, change: tuple[Any, ...], told: str
+) -> None:
+    getattr(monkeypatch, change[0])(*change[1:])
+    require_toolchain.cache_clear()
+    try:
+        with pytest.raises(UnavailableError, match=told):
+            require_toolchain()
+    finally:
+        monkeypatch.undo()
+        require_toolchain.cache_clear()
+
+
+# ---- arguments -----------------------------------------------------------------------------------
+
+
+def test_arguments_of_another_type_are_refused(module: Module) -> None:
+    out, x = empty(8, np.float32), empty(8, np.float64)
+    n = np.int32(8)
+    for args, told in (
+        ([out, x, n], "'in' is a pointer to float32.*float64"),
+        ([out, out, 8], r"'n' is int32.*int 8.*np\.int32"),
+        ([out, out, np.int64(8)], "'n' is int32"),
+        ([out, [1.0], n], "'in' is a pointer.*list"),
+    ):
+        with pytest.raises(DtypeError, match=told):
+            module.launch("scale_float", (1,), (8,), args)
+    with pytest.raises(ShapeError, match=r"takes 3 arguments, \(out, in, n\), and got 2"):
+        module.launch("scale_float", (1,), (8,), [out, out])
+    with pytest.raises(ShapeError, match="ascontiguousarray"):
+        module.launch("scale_float", (1,), (4,), [out, empty(8, np.float32)[::2], np.int32(4)])
+
+
+def test_sixteen_bit_numbers_travel_by_their_bits(module: Module) -> None:
+    """bfloat16 as uint16, half as NumPy's own; wide scalars in their exact type."""
+    x = filled([0x3F80, 0x4000, 0xC040, 0x7F80], np.uint16)  # 1, 2, -3, infinity
+    y = filled([0.5, -2, 65504, 6e-8], np.float16)
+    out = empty(6, np.float32)
+    module.launch("rows", (1,), (4,), [out, x, y, np.int64(2)])
+    bfloat = (x.astype(np.uint32) << 16).view(np.float32)
+    np.testing.assert_array_equal(out[2:], bfloat + y.astype(np.float32))
+    assert np.isnan(out[:2]).all(), "new memory is NaN"
+
+
+def test_a_tensor_map_is_checked() -> None:
+    x = empty((4, 8), np.float32)
+    with pytest.raises(ShapeError, match="a box of as many"):
+        TensorMap(x, (8,))
+    with pytest.raises(ShapeError, match="last axis"):
+        TensorMap(x.T, (4, 4))
+    packed = TensorMap(x, (2, 4), swizzle=0).packed()
+    assert len(packed) == 128
+    assert np.frombuffer(packed, np.uint32)[2:5].tolist() == [2, 4, 0]
+
+
+def test_impossible_launches_are_refused(module: Module) -> None:
+    out = empty(4, np.int32)
+    for grid, block, shared, told in (
+        ((1,), (1025,), 0, "1025 threads"),
+        ((1,), (8, 8, 32), 0, "2048 threads"),
+        ((0,), (32,), 0, "grid"),
+        ((1,), (32,), 1 << 20, "bytes of shared memory"),
+    ):
+        with pytest.raises(UsageError, match=told):
+            module.launch("indices", grid, block, [out], shared)
+    with pytest.raises(UsageError, match="no kernel 'index'; it has scale_float"):
+        module.launch("index", (1,), (1,), [out])
+
+
+# ---- launches ------------------------------------------------------------------------------------
+
+
+def test_indices_run_as_in_cuda(module: Module) -> None:
+    grid, block = (3, 2, 2), (4, 3, 2)
+    out = empty((12, 24), np.int32)
+    module.launch("indices", grid, block, [out])
+    np.testing.assert_array_equal(out, 1000 * np.arange(12)[:, None] + np.arange(24))
+
+
+def turns(module: Module, **options: Any) -> list[int]:
+    order, count = empty(64, np.int32), filled([0], np.int32)
+    module.launch("take_turns", (4,), (16,), [order, count], **options)
+    return order.tolist()
+
+
+def test_schedules_order_threads_and_blocks(module: Module) -> None:
+    assert turns(module) == list(range(64))
+    assert turns(module, schedule="reverse") == list(range(64))[::-1]
+    seen = {tuple(turns(module, schedule="random", seed=seed)) for seed in range(5)}
+    assert len(seen) == 5
+    assert all(sorted(order) == list(range(64)) for order in seen)
+    again = turns(module, schedule="random", seed=3)
+    assert again == turns(module, schedule="random", seed=3)
+
+
+def test_guard_zones_are_watched(module: Module) -> None:
+    """The checking build stops the write; the fast one says afterwards that there was one."""
+    out = empty(16, np.float32)
+    for n in (-2, 15):
+        with pytest.raises(KernelFault) as caught:
+            module.launch("write_beyond", (1,), (2,), [out, np.int32(n)])
+        (finding,) = caught.value.findings
+        assert finding.kind == "out-of-bounds"
+        assert "'out'" in finding.message
+    module.launch("write_beyond", (1,), (2,), [out, np.int32(14)])
+
+
+def test_a_read_only_array_stays_as_it_is() -> None:
+    checked = Module(SOURCE, checking=True)
+    out = empty(4, np.float32)
+    out.flags.writeable = False
+    with pytest.raises(KernelFault, match="write-to-const"):
+        checked.launch("write_beyond", (1,), (2,), [out, np.int32(0)])
+    assert np.isnan(out).all()
+
+
+def test_counters_belong_to_checked_launches() -> None:
+    for checking in (False, True):
+        fresh = Module(SOURCE, checking=checking)
+        with pytest.raises(UsageError, match="checking=True"):
+            _ = fresh.counters
+    out = empty(4, np.float32)
+    fresh.launch("write_beyond", (1,), (4,), [out, np.int32(0)])
+    assert fresh.counters.total("global").bytes == 16
+
+
+# ---- the language --------------------------------------------------------------------------------
+
+
+def test_bit_functions(module: Module) -> None:
+    a = filled([1, 0xF0F0A5C3, 0x80000000, 12345, 0xFFFFFFFF], np.uint32)
+    b = filled([7, 0x0F1E2D3C, 0xDEADBEEF, 0, 0xFFFFFFFE], np.uint32)
+    out = empty((5, 12), np.uint32)
+    module.launch("bits", (1,), (32,), [out, a, b, np.int32(5)])
+    for row, x, y in zip(out.tolist(), a.tolist(), b.tolist(), strict=True):
+        signed_x, signed_y = (v - (v >> 31 << 32) for v in (x, y))
+        both, pool = y << 32 | x, x.to_bytes(4, "little") + y.to_bytes(4, "little")
+        assert row == [
+            x.bit_count(),
+            32 - x.bit_length(),
+            (x & -x).bit_length(),
+            int(f"{x:032b}"[::-1], 2),
+            x * y >> 32,
+            (signed_x * signed_y >> 32) & 0xFFFFFFFF,
+            (both << 9 >> 32) & 0xFFFFFFFF,
+            (both >> 9) & 0xFFFFFFFF,
+            int.from_bytes([pool[i] for i in (0, 4, 2, 6)], "little"),
+            max(x, y),
+            min(signed_x, signed_y) & 0xFFFFFFFF,
+            x,
+        ]
+
+
+def test_real_functions(module: Module) -> None:
+    a = filled([0.25, 1.0, 1.5, 3.0], np.float32)
+    out = empty((4, 8), np.float32)
+    module.launch("reals", (1,), (32,), [out, a, np.int32(4)])
+    x = a.astype(np.float64)
+    erf = [0.27632639, 0.84270079, 0.96610515, 0.99997791]
+    truth = np.stack(
+        [x**-0.5, np.exp(-x), x, x, np.clip(x, 0, 1), x * x - 1, erf, np.cos(np.pi * x)], axis=1
+    )
+    np.testing.assert_allclose(out, truth, rtol=2e-7, atol=1e-7)
