@@ -54,8 +54,8 @@ class Format:
 
 
 FLOAT = Format("float", "float32", 4, 2.0**-24)
-BF16 = Format("bf16", "uint16", 8, 2.0**-9)
-F16 = Format("f16", "float16", 8, 2.0**-12)
+BF16 = Format("bf16", "uint16", 8, 2.0**-8)
+F16 = Format("f16", "float16", 8, 2.0**-11)
 
 
 @dataclass(frozen=True)

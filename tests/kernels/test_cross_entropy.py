@@ -1,0 +1,141 @@
+"""kernels/cross_entropy.cu: loss and gradient of logits, apart and in place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from on_simulator import (
+    BF16,
+    F16,
+    FLOAT,
+    Array,
+    Format,
+    Round,
+    assert_accurate,
+    blocks,
+    evaluated,
+    numbers,
+    out,
+    run,
+    updated,
+)
+
+IGNORE = -100
+FILE = "cross_entropy.cu"
+
+
+def losses_and_gradient(x: Array, targets: Any, s: Any, z: Any, *, r: Round) -> tuple[Array, Array]:
+    """Of each row's loss, by its logits; zero in ignored rows."""
+    rows, classes = x.shape
+    smooth, pull = s.item(), z.item()
+    ignored = targets == IGNORE
+    chosen = np.arange(rows), np.where(ignored, 0, targets).astype(int)
+    m = x.max(-1)
+    e = r(np.exp(r(x - m[:, None])))
+    log_sum = r(np.log(r(e.sum(-1))))
+    lse = r(m + log_sum)
+    nll = r(r(m - x[chosen]) + log_sum)
+    mean_nll = r(log_sum - r(r(x - m[:, None]).mean(-1)))
+    loss = r(r((1 - smooth) * nll) + r(smooth * mean_nll) + r(pull * lse * lse))
+    probs = r(e / r(e.sum(-1, keepdims=True)))
+    dx = r(r(1 + 2 * pull * lse)[:, None] * probs - smooth / classes)
+    dx[chosen] = r(dx[chosen] - (1 - smooth))
+    loss[ignored], dx[ignored] = 0, 0
+    return loss, dx
+
+
+def check(
+    seed: int, rows: int, classes: int, format: Format, vector: int, smoothing: float, z: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    x, g = numbers(rng, format, rows, classes, scale=3), numbers(rng, format, rows)
+    targets = rng.integers(0, classes, rows)
+    targets[rng.random(rows) < 0.2] = IGNORE
+    options = [np.float32(smoothing), np.float32(z), np.int64(IGNORE)]
+    truth, plain = evaluated(
+        losses_and_gradient, format, format.decode(x), targets, *map(np.asarray, options[:2])
+    )
+    x[targets == IGNORE] = format.encode(np.nan)  # whatever an ignored row holds
+    fixed = {"TYPE": format.name, "VECTOR": vector}
+    sizes = [np.int32(classes), *options]
+    loss_out, row, matrix = out(rows, format), out(rows), out((rows, classes), format)
+
+    losses, *stats = run(
+        FILE, "cross_entropy_forward", rows, 256, [loss_out, row, row, row, x, targets, *sizes],
+        **fixed,
+    )  # fmt: skip
+    (dx,) = run(
+        FILE, "cross_entropy_backward", rows, 256, [matrix, g, x, *stats, targets, *sizes], **fixed
+    )
+    assert_accurate(format.decode(losses), truth[0], plain[0], format, "loss")
+    slopes = format.decode(g)[:, None]
+    assert_accurate(format.decode(dx), slopes * truth[1], slopes * plain[1], format, "dx")
+
+    share = np.float32(1 / rows)
+    args = [loss_out, updated(x), targets, np.int32(classes), share, *options]
+    again, dx = run(FILE, "cross_entropy_in_place", rows, 256, args, **fixed)
+    assert again.tobytes() == losses.tobytes()
+    assert_accurate(format.decode(dx), share * truth[1], share * plain[1], format, "dx in place")
+
+
+CONFIGS = [(FLOAT, 4), (BF16, 8)]
+
+
+@settings(max_examples=5)
+@given(
+    seed=st.integers(0, 2**32),
+    rows=st.integers(1, 5),
+    groups=st.sampled_from([1, 2, 31, 33, 255, 257]),
+    config=st.sampled_from(CONFIGS),
+    smoothing=st.sampled_from([0.0, 0.1]),
+    z=st.sampled_from([0.0, 1e-2]),
+)
+def test_losses_and_gradients(
+    seed: int, rows: int, groups: int, config: Any, smoothing: float, z: float
+) -> None:
+    format, vector = config
+    check(seed, rows, groups * vector, format, vector, smoothing, z)
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("format", [FLOAT, BF16, F16], ids=lambda f: f.name)
+@pytest.mark.parametrize("classes", [1, 2, 7, 31, 32, 33, 255, 256, 257, 513, 2049])
+def test_every_edge(format: Format, classes: int) -> None:
+    for smoothing, z in ((0.0, 0.0), (0.1, 1e-2)):
+        check(classes, 4, classes, format, 1, smoothing, z)
+
+
+def test_a_nearly_certain_target_and_large_logits() -> None:
+    """Loss and gradient keep their digits where softmax is 1 to rounding, and at 1e8."""
+    x = np.full((2, 8), -18, np.float32)
+    x[0, 3] = 0
+    x[1] = 1e8
+    targets = np.array([3, 2])
+    sizes = [np.int32(8), np.float32(1), np.float32(0), np.float32(0), np.int64(IGNORE)]
+    args = [out(2), updated(x), targets, *sizes]
+    losses, dx = run(FILE, "cross_entropy_in_place", 2, 256, args, TYPE="float", VECTOR=4)
+    rest = 7 * np.exp(-18.0)
+    assert abs(losses[0] / np.log1p(rest) - 1) < 1e-6
+    assert abs(dx[0, 3] / (-rest / (1 + rest)) - 1) < 1e-6
+    assert abs(losses[1] / np.log(8) - 1) < 1e-6
+
+
+@settings(max_examples=3)
+@given(seed=st.integers(0, 2**32), rows=st.integers(1, 40))
+def test_the_naive_rung(seed: int, rows: int) -> None:
+    rng = np.random.default_rng(seed)
+    x, targets = numbers(rng, FLOAT, rows, 12), rng.integers(0, 12, rows)
+    targets[0] = IGNORE
+    options = [np.float32(0.1), np.float32(1e-2)]
+    truth, plain = evaluated(losses_and_gradient, FLOAT, x, targets, *map(np.asarray, options))
+    args = [out(rows), out((rows, 12)), x, targets, np.int32(rows), np.int32(12), np.float32(0.5)]
+    losses, dx = run(
+        FILE, "cross_entropy_naive", blocks(rows, 32), 32, [*args, *options, np.int64(IGNORE)],
+        TYPE="float", VECTOR=4,
+    )  # fmt: skip
+    assert_accurate(losses, truth[0], plain[0], FLOAT, "loss")
+    assert_accurate(dx, truth[1] / 2, plain[1] / 2, FLOAT, "dx")

@@ -1,0 +1,137 @@
+"""kernels/softmax.cu: softmax and log-softmax of rows, forward and backward."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from on_simulator import (
+    BF16,
+    F16,
+    FLOAT,
+    Array,
+    Format,
+    Round,
+    assert_accurate,
+    blocks,
+    evaluated,
+    numbers,
+    out,
+    run,
+)
+
+
+def probabilities(x: Array, r: Round) -> tuple[Array]:
+    e = r(np.exp(r(x - x.max(-1, keepdims=True))))
+    return (r(e / r(e.sum(-1, keepdims=True))),)
+
+
+def logarithms(x: Array, r: Round) -> tuple[Array]:
+    below = r(x - x.max(-1, keepdims=True))
+    return (r(below - r(np.log(r(r(np.exp(below)).sum(-1, keepdims=True))))),)
+
+
+def gradient(g: Array, y: Array, r: Round) -> tuple[Array]:
+    return (r(y * r(g - r(r(g * y).sum(-1, keepdims=True)))),)
+
+
+def log_gradient(g: Array, y: Array, r: Round) -> tuple[Array]:
+    return (r(g - r(r(np.exp(y)) * r(g.sum(-1, keepdims=True)))),)
+
+
+FORMULAS = {"softmax": (probabilities, gradient), "log_softmax": (logarithms, log_gradient)}
+
+
+def check(seed: int, rows: int, config: tuple[Format, int, int, int], name: str) -> None:
+    format, columns, threads, vector = config
+    rng = np.random.default_rng(seed)
+    x, g = numbers(rng, format, rows, columns, scale=4), numbers(rng, format, rows, columns)
+    fixed = {"TYPE": format.name, "COLUMNS": columns, "THREADS": threads, "VECTOR": vector}
+    block = (threads, 4 if threads == 32 else 1)
+    grid = min(3, blocks(rows, block[1]))
+    y_out, long = out((rows, columns), format), np.int32(columns)
+    forward, backward = FORMULAS[name]
+
+    def launch(kernel: str, grid: int, block: Any, *args: Any) -> Array:
+        return run("softmax.cu", kernel, grid, block, [y_out, *args], **fixed)[0]
+
+    truth, plain = evaluated(forward, format, format.decode(x))
+    y = launch(f"{name}_forward", grid, block, x, np.int32(rows))
+    for got in (y, launch(f"{name}_online", rows, 256, x, long)):
+        assert_accurate(format.decode(got), truth[0], plain[0], format, name)
+
+    truth, plain = evaluated(backward, format, format.decode(g), format.decode(y))
+    for got in (
+        launch(f"{name}_backward", grid, block, g, y, np.int32(rows)),
+        launch(f"{name}_backward_long", rows, 256, g, y, long),
+    ):
+        assert_accurate(format.decode(got), truth[0], plain[0], format, f"gradient of {name}")
+
+
+CONFIGS = [(FLOAT, 44, 32, 4), (BF16, 264, 64, 8)]
+MANY = [
+    *[(FLOAT, n, 32, 1) for n in (1, 2, 31, 32, 33, 65)],
+    *[(FLOAT, n, 96, 4) for n in (4, 380, 384, 388, 1540)],
+    *[(BF16, n, 32, 8) for n in (8, 248, 256, 264)],
+    *[(F16, n, 64, 2) for n in (2, 126, 128, 130)],
+]
+
+
+@settings(max_examples=4)
+@given(
+    seed=st.integers(0, 2**32),
+    rows=st.integers(1, 13),
+    config=st.sampled_from(CONFIGS),
+    name=st.sampled_from(sorted(FORMULAS)),
+)
+def test_softmaxes(seed: int, rows: int, config: Any, name: str) -> None:
+    check(seed, rows, config, name)
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("config", MANY, ids=lambda c: f"{c[0].name}-{'-'.join(map(str, c[1:]))}")
+@pytest.mark.parametrize("name", sorted(FORMULAS))
+def test_softmaxes_at_every_edge(config: Any, name: str) -> None:
+    for rows in (1, 3, 4, 5, 9):
+        check(rows, rows, config, name)
+
+
+SMALL = {"TYPE": "float", "COLUMNS": 44, "THREADS": 32, "VECTOR": 4}
+
+
+@pytest.mark.parametrize("kernel", ["forward", "online"])
+def test_rows_without_a_distribution_and_certain_ones(kernel: str) -> None:
+    """NaN, +inf and nothing but -inf give NaN; log softmax of a certain class keeps its digits."""
+    x = np.zeros((5, 44), np.float32)
+    x[0, 7], x[1, 7], x[2], x[3, 5:] = np.nan, np.inf, -np.inf, -np.inf
+    x[4] = -18
+    x[4, 3] = 0
+    x[:4, 0] = np.where(np.isneginf(x[:4, 0]), x[:4, 0], 1)
+    form, grid, block = (np.int32(5), 2, (32, 4)) if kernel == "forward" else (np.int32(44), 5, 256)
+    args = [out((5, 44)), x, form]
+    (y,) = run("softmax.cu", f"softmax_{kernel}", grid, block, args, **SMALL)
+    (logs,) = run("softmax.cu", f"log_softmax_{kernel}", grid, block, args, **SMALL)
+    assert np.isnan(y[:3]).all()
+    assert (y[3, 5:] == 0).all()
+    assert np.isneginf(logs[3, 5:]).all()
+    assert abs(y[3].sum() - 1) < 1e-6
+    certain = -np.log1p(43 * np.exp(-18.0))
+    assert abs(logs[4, 3] / certain - 1) < 1e-5
+
+
+@settings(max_examples=3)
+@given(seed=st.integers(0, 2**32), rows=st.integers(1, 40))
+def test_the_naive_rung(seed: int, rows: int) -> None:
+    rng = np.random.default_rng(seed)
+    x, g = (numbers(rng, FLOAT, rows, 44) for _ in range(2))
+    y_out, sizes = out((rows, 44)), [np.int32(rows), np.int32(44)]
+    (y,) = run("softmax.cu", "softmax_naive", blocks(rows, 32), 32, [y_out, x, *sizes], **SMALL)
+    truth, plain = evaluated(probabilities, FLOAT, x)
+    assert_accurate(y, truth[0], plain[0], FLOAT, "y")
+    args = [y_out, g, y, *sizes]
+    (dx,) = run("softmax.cu", "softmax_backward_naive", blocks(rows, 32), 32, args, **SMALL)
+    truth, plain = evaluated(gradient, FLOAT, g, y)
+    assert_accurate(dx, truth[0], plain[0], FLOAT, "dx")
