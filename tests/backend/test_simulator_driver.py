@@ -323,3 +323,15 @@ def test_real_functions(module: Module) -> None:
         [x**-0.5, np.exp(-x), x, x, np.clip(x, 0, 1), x * x - 1, erf, np.cos(np.pi * x)], axis=1
     )
     np.testing.assert_allclose(out, truth, rtol=2e-7, atol=1e-7)
+
+
+def test_the_example_of_the_documentation(monkeypatch: pytest.MonkeyPatch) -> None:
+    root = Path(__file__).parents[2]
+    monkeypatch.chdir(root)
+    example = (root / "docs" / "simulator.md").read_text().split("```python\n")[1].split("```")[0]
+    names: dict[str, Any] = {}
+    exec(example, names)
+    np.testing.assert_allclose(names["y"], 0.01, rtol=1e-6)
+    reads = [u for (_, _, kind), u in names["module"].counters.uses.items() if kind == "read"]
+    assert reads
+    assert all(use.excess == 8 for use in reads)
