@@ -145,7 +145,7 @@ class Function:
             return cls.apply(*promote(*inputs), **params)
 
         backend = backend_of(arrays)
-        if backend.partial and not backend.offers(cls.primitives, arrays):
+        if backend.partial and not backend.offers(cls.primitives, arrays, params):
             return cls.reference(*inputs, **params)
         node = cls()
         node.params = params = plain_numbers(params) if params else params

@@ -9,7 +9,7 @@ inputs. Devices are named "cpu", "cuda:0" and "sim".
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -40,8 +40,10 @@ class Backend(Protocol):
     partial: bool
     """Whether it may lack primitives; an op runs its `reference` where `offers` says no."""
 
-    def offers(self, primitives: tuple[str, ...], arrays: Sequence[Array]) -> bool:
-        """Whether it has these primitives, for arrays such as these."""
+    def offers(
+        self, primitives: tuple[str, ...], arrays: Sequence[Array], params: Mapping[str, Any]
+    ) -> bool:
+        """Whether it has these primitives, for such inputs of an op."""
 
     def asarray(self, value: Any) -> Array:
         """`value`, an array of any device or a number, on this one."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tinygen.backend.device import Primitives
-from tinygen.backend.launch import Kernel, digest, translation
+from tinygen.backend.launch import Kernel, digest, span_of, translation
 from tinygen.backend.nvrtc import compile_cubin
 from tinygen.errors import UnavailableError
 from tinygen.files import write_atomically
@@ -22,6 +22,7 @@ class CupyBackend(Primitives):
     """GPU number `index` as an op sees it. Raises UnavailableError where there is none."""
 
     def __init__(self, index: int) -> None:
+        super().__init__()
         try:
             import cupy
             from cupyx.scipy import special
@@ -84,6 +85,10 @@ class CupyBackend(Primitives):
         pointers = [0 if argument is None else argument for argument in args]
         with self.device:
             function(grid, block, tuple(pointers), shared_mem=shared)
+
+    def span(self, array: Any) -> Any:
+        """The memory from the first element of a view to its last."""
+        return self.cupy.lib.stride_tricks.as_strided(array, *span_of(array))
 
     def _loaded(self, kernel: Kernel) -> Any:
         """Compiled to a cubin and loaded from a file: CuPy itself cannot ask for sm_90a."""

@@ -61,6 +61,15 @@ def launch(
     backend.run(kernel, tuple(grid), tuple(block), args, shared)
 
 
+def span_of(array: Any) -> tuple[tuple[int], tuple[int]]:
+    """(shape, strides) of the memory from a view's first element to its last, as one axis."""
+    if array.size == 0:
+        return (0,), (array.itemsize,)
+    steps = zip(array.shape, array.strides, strict=True)
+    last = sum((n - 1) * stride for n, stride in steps)
+    return (last // array.itemsize + 1,), (array.itemsize,)
+
+
 @cache
 def kernels_folder() -> Path:
     """kernels/, in an installed package or beside it in a checkout."""

@@ -7,10 +7,11 @@ serves a primitive by its name: see `registry`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from tinygen.backend.device import attention as _attention  # noqa: F401  # its kernels serve
 from tinygen.backend.device.adamw import adamw_update
 from tinygen.backend.device.leaky import leak, leaky_relu
 from tinygen.backend.device.maps import Map, avg_pool_map, resize_map
@@ -28,15 +29,22 @@ class Primitives:
     partial = True
     kernels = True
     """Set to False, the device does without kernels: for comparisons, and to find out."""
+    rungs: dict[str, str]
+    """By operation, the rung of its ladder to take, where that is not to be the fastest."""
     xp: Any
     launches: Any  # bool: whether it can run kernels
 
-    def offers(self, primitives: tuple[str, ...], arrays: Sequence[Array]) -> bool:
-        """Whether there is a kernel for each of these, and for arrays such as these."""
+    def __init__(self) -> None:
+        self.rungs = {}
+
+    def offers(
+        self, primitives: tuple[str, ...], arrays: Sequence[Array], params: Mapping[str, Any]
+    ) -> bool:
+        """Whether there is a kernel for each of these, and for such inputs."""
         if not primitives:
             return True
         found = [LAUNCHERS.get(name) for name in primitives]
-        if not all(launcher is not None and launcher.suits(arrays) for launcher in found):
+        if not all(launcher is not None and launcher.suits(arrays, params) for launcher in found):
             return False
         return bool(self.kernels and self.launches)
 

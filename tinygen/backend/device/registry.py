@@ -10,11 +10,12 @@ suits the arrays; else its plain twin runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 Array = Any
+Fits = Callable[[Sequence[Array], Mapping[str, Any]], bool]
 
 
 @dataclass(frozen=True)
@@ -22,11 +23,11 @@ class Launcher:
     run: Callable[..., Any]
     dtypes: tuple[str, ...]
     """Those of floating arrays for which there are kernels."""
-    fits: Callable[[Sequence[Array]], bool]
+    fits: Fits
 
-    def suits(self, arrays: Sequence[Array]) -> bool:
+    def suits(self, arrays: Sequence[Array], params: Mapping[str, Any]) -> bool:
         floats = [a for a in arrays if getattr(getattr(a, "dtype", None), "kind", "") == "f"]
-        return all(a.dtype.name in self.dtypes for a in floats) and self.fits(arrays)
+        return all(a.dtype.name in self.dtypes for a in floats) and self.fits(arrays, params)
 
 
 LAUNCHERS: dict[str, Launcher] = {}
@@ -35,10 +36,10 @@ LAUNCHERS: dict[str, Launcher] = {}
 def serves(
     *primitives: str,
     dtypes: tuple[str, ...] = ("float32",),
-    fits: Callable[[Sequence[Array]], bool] = lambda arrays: True,
+    fits: Fits = lambda arrays, params: True,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorates a launcher: for these primitives, floating arrays of `dtypes`, and inputs of the op
-    (in its order) that `fits`."""
+    """Decorates a launcher: for these primitives, floating arrays of `dtypes`, and inputs and
+    parameters of the op that `fits`."""
 
     def register(run: Callable[..., Any]) -> Callable[..., Any]:
         for name in primitives:

@@ -7,14 +7,16 @@ through `xp`, NumPy's own functions on the memory of the arrays, as CuPy's would
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from tinygen.backend.device import Primitives
-from tinygen.backend.launch import Kernel, kernels_folder
+from tinygen.backend.launch import Kernel, kernels_folder, span_of
 from tinygen.backend.numpy_backend.special import erf, erfc
 from tinygen.backend.sim.array import SimArray, unwrapped
 from tinygen.backend.sim.namespace import Namespace
@@ -68,8 +70,15 @@ class SimBackend(Primitives):
         shared: int,
     ) -> None:
         """What `launch` calls once the arguments are in order."""
-        module = compiled(*kernel.module)
+        checking = os.environ.get("TINYGEN_SIM_CHECK", "0") not in ("", "0")
+        module = compiled(*kernel.module, checking)
         module.launch(kernel.name, grid, block, unwrapped(list(args)), shared)
+
+    @staticmethod
+    def span(array: SimArray) -> SimArray:
+        """The memory from the first element of a view to its last, for a kernel that takes
+        strides."""
+        return SimArray(as_strided(array.host, *span_of(array)))
 
     @staticmethod
     def tensor_map(array: SimArray, box: Sequence[int], swizzle: int = 128) -> TensorMap:
@@ -85,6 +94,6 @@ class SimBackend(Primitives):
 
 
 @cache
-def compiled(file: str, definitions: tuple[tuple[str, object], ...]) -> Module:
+def compiled(file: str, definitions: tuple[tuple[str, object], ...], checking: bool) -> Module:
     """The simulator's build; TINYGEN_SIM_CHECK=1 asks for the checking one."""
-    return Module(kernels_folder() / file, dict(definitions))
+    return Module(kernels_folder() / file, dict(definitions), checking)

@@ -1,0 +1,117 @@
+"""kernels/attention_simt.cu through the ops that use it: every rung, forward and backward, around
+the edges of its tiles, with every check of the simulator on."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tinygen as tg
+from tinygen import autograd
+from tinygen.backend import backend_named
+from tinygen.tensor import Tensor
+
+SIM: Any = backend_named("sim")
+pytestmark = pytest.mark.skipif(not SIM.launches, reason="no compiler or NVIDIA's headers")
+
+FLOAT32 = 2.0**-24
+
+
+@pytest.fixture(autouse=True)
+def _checking(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TINYGEN_SIM_CHECK", "1")
+    monkeypatch.setattr(SIM, "rungs", {})
+
+
+def results(arrays: Any, g: Any, dtype: str, device: str, **options: Any) -> list[Any]:
+    """out, dq, dk, dv."""
+    leaves = [Tensor(tg.tensor(a, dtype, device).data, requires_grad=True) for a in arrays]
+    y = tg.ops.attention(*leaves, **options)
+    if device == "sim" and dtype != "float64":
+        assert type(y.node).__name__ == "Attention", "the kernels were not asked"
+    gradients = autograd.grad([y], leaves, [tg.tensor(g, dtype, device).data])
+    return [t.numpy().astype(np.float64) for t in (y, *gradients)]
+
+
+def check(B: int, H: int, group: int, T: int, S: int, D: int, seed: int, **options: Any) -> None:
+    """At most twice the error of the CPU's float32 against float64, and a few roundings more."""
+    rng = np.random.default_rng(seed)
+    shapes = [(B, H * group, T, D), (B, H, S, D), (B, H, S, D)]
+    arrays = [rng.standard_normal(shape).astype("float32") for shape in shapes]
+    g = rng.standard_normal(shapes[0]).astype("float32")
+    truth = results(arrays, g, "float64", "cpu", **options)
+    plain = results(arrays, g, "float32", "cpu", **options)
+    found = results(arrays, g, "float32", "sim", **options)
+    names = ("out", "dq", "dk", "dv")
+    for name, exact, rough, value in zip(names, truth, plain, found, strict=True):
+        rounding = 32 * FLOAT32 * np.abs(exact).max(initial=1.0)
+        allowed = 2 * np.abs(rough - exact).max(initial=0) + rounding
+        assert np.abs(value - exact).max(initial=0) <= allowed, f"{name} of {options}"
+
+
+@pytest.mark.parametrize("options", [{}, {"causal": True}, {"causal": True, "window": 5}])
+@pytest.mark.parametrize("T", [1, 31, 32, 33, 65])
+def test_lengths_around_the_edges_of_a_tile(T: int, options: dict[str, Any]) -> None:
+    check(1, 1, 2, T, T, 16, T, **options)
+
+
+@pytest.mark.parametrize(
+    ("T", "S", "D", "options"),
+    [
+        (1, 40, 64, {"causal": True}),  # a step of generation
+        (40, 3, 61, {"causal": True}),  # queries that see no key
+        (5, 70, 7, {"window": 3}),
+        (0, 4, 8, {}),
+        (4, 0, 8, {}),
+        (33, 17, 16, {"scale": -2.0}),
+    ],
+)
+def test_shapes_that_are_not_square(T: int, S: int, D: int, options: dict[str, Any]) -> None:
+    check(2, 2, 1, T, S, D, 0, **options)
+
+
+@pytest.mark.deep
+@given(
+    st.integers(1, 2), st.integers(1, 2), st.integers(1, 3), st.integers(1, 80),
+    st.integers(1, 80), st.sampled_from([5, 16, 48, 64, 100, 128]), st.booleans(),
+    st.none() | st.integers(1, 90), st.integers(0, 2**32 - 1),
+)  # fmt: skip
+@settings(max_examples=60, deadline=None)
+def test_any_shape(
+    B: int, H: int, group: int, T: int, S: int, D: int, causal: bool, window: Any, seed: int
+) -> None:
+    check(B, H, group, T, S, D, seed, causal=causal, window=window)
+
+
+def test_the_naive_rung_agrees(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    q, k, v = (SIM.asarray(rng.standard_normal((1, 2, 20, 16)).astype("float32")) for _ in range(3))
+    tiled, lse = SIM.attention_forward(q, k, v, causal=True)
+    monkeypatch.setattr(SIM, "rungs", {"attention": "naive"})
+    naive, naive_lse = SIM.attention_forward(q, k, v, causal=True)
+    np.testing.assert_allclose(SIM.to_numpy(naive), SIM.to_numpy(tiled), atol=1e-6)
+    np.testing.assert_allclose(SIM.to_numpy(naive_lse), SIM.to_numpy(lse), atol=1e-6)
+
+
+def test_heads_are_read_and_written_where_they_lie_in_one_buffer() -> None:
+    rng = np.random.default_rng(1)
+    buffer, g = rng.standard_normal((2, 9, 4 * 8)), rng.standard_normal((2, 9, 2 * 8))
+    found = []
+    for device, dtype in [("cpu", "float64"), ("sim", "float32")]:
+        qkv = Tensor(tg.tensor(buffer, dtype, device).data, requires_grad=True)
+        y = tg.ops.packed_attention(qkv, n_head=2, n_kv_head=1, causal=True)
+        (gradient,) = autograd.grad([y], [qkv], [tg.tensor(g, dtype, device).data])
+        found.append((y.numpy(), gradient.numpy()))
+    for exact, value in zip(*found, strict=True):
+        np.testing.assert_allclose(value, exact, atol=2e-6)
+
+
+def test_two_runs_give_the_same_bits() -> None:
+    rng = np.random.default_rng(2)
+    arrays = [rng.standard_normal((1, 2, 40, 16)) for _ in range(3)]
+    g = rng.standard_normal((1, 2, 40, 16))
+    first, again = (results(arrays, g, "float32", "sim", causal=True) for _ in range(2))
+    for a, b in zip(first, again, strict=True):
+        np.testing.assert_array_equal(a, b)

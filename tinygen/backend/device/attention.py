@@ -1,0 +1,174 @@
+"""Attention by kernels/attention_simt.cu: which kernel, for which arrays, over which grid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import sqrt
+from typing import Any
+
+import numpy as np
+
+from tinygen.backend.device.registry import serves
+from tinygen.backend.launch import Kernel, launch
+
+Array = Any
+
+WIDEST = 128
+"""Columns of a head that the kernels hold."""
+EVERYTHING = 1 << 30
+"""A reach beyond every key."""
+THREADS = 128
+TYPES = {"float32": "float", "float16": "f16"}
+
+
+def _fits(arrays: Sequence[Array], params: Mapping[str, Any]) -> bool:
+    """No mask, and heads that fit: of (q, k, v, mask), or (qkv, mask) of packed attention."""
+    heads = params["n_head"] + 2 * params["n_kv_head"] if "n_head" in params else 1
+    return arrays[-1] is None and arrays[0].shape[-1] // heads <= WIDEST
+
+
+@serves("attention_forward", dtypes=tuple(TYPES), fits=_fits)
+def attention_forward(
+    backend: Any,
+    q: Array,
+    k: Array,
+    v: Array,
+    *,
+    out: Array | None = None,
+    mask: None = None,
+    **options: Any,
+) -> tuple[Array, Array]:
+    """(out (B, H, T_q, D), lse (B, H, T_q)), as the CPU's primitive; lse is +inf for a query that
+    sees no key."""
+    q, k, v = _alike(backend, [_rows(backend, a) for a in (q, k, v)])
+    B, H, T, D = q.shape
+    target = _like(backend, q) if out is None or not _has_rows(out) else out
+    lse = backend.empty((B, H, T), np.float32)
+    sizes, scale = _sizes(q, k), _scalars(q, k, **options)
+    args = [*_spans(backend, q, k, v, target), lse, *sizes]
+    args += [*_strides(q), *_strides(k), *_strides(target), *scale]
+    if backend.rungs.get("attention") == "naive":
+        shared = 4 * (D + THREADS + k.shape[2])
+        launch(backend, _kernel("attention_naive", q), (T, H, B), (THREADS,), args, shared)
+    else:
+        launch(backend, _kernel("attention_tiled", q), (_tiles(T, D), H, B), (THREADS,), args)
+    if out is not None and target is not out:
+        out[...] = target
+        target = out
+    return target, lse
+
+
+@serves("attention_backward", dtypes=tuple(TYPES), fits=_fits)
+def attention_backward(
+    backend: Any,
+    g: Array,
+    q: Array,
+    k: Array,
+    v: Array,
+    out: Array,
+    lse: Array,
+    *,
+    dq: Array | None = None,
+    dk: Array | None = None,
+    dv: Array | None = None,
+    mask: None = None,
+    **options: Any,
+) -> tuple[Array, Array, Array]:
+    """(dq, dk, dv), written into the views given or into fresh arrays."""
+    g, out = (_rows(backend, a) for a in (g, out))
+    q, k, v = _alike(backend, [_rows(backend, a) for a in (q, k, v)])
+    (B, H, T, D), (_, kv_heads, keys, _) = q.shape, k.shape
+    given = dq, dk, dv
+    made_q, made_k, made_v = (
+        _like(backend, a) if to is None or not _has_rows(to) else to
+        for a, to in zip((q, k, v), given, strict=True)
+    )
+    if made_k.strides != made_v.strides:
+        made_k, made_v = _like(backend, k), _like(backend, v)
+
+    delta = backend.empty((B, H, T), np.float32)
+    args = [*_spans(backend, g, out), delta, np.int32(H), np.int32(T), np.int32(D)]
+    args += [np.int64(B * H * T), *_strides(g), *_strides(out)]
+    rows = -(-B * H * T // (THREADS // 32))
+    launch(backend, _kernel("attention_delta", q), (rows,), (THREADS,), args)
+
+    sizes, scale = _sizes(q, k), _scalars(q, k, **options)
+    inputs = [*_spans(backend, g, q, k, v), lse, delta]
+    places = [*_strides(g), *_strides(q), *_strides(k)]
+    args = [*inputs, *_spans(backend, made_q), *sizes, *places, *_strides(made_q), *scale]
+    grid = _tiles(T, D), H, B
+    launch(backend, _kernel("attention_tiled_dq", q), grid, (THREADS,), args)
+    args = [*inputs, *_spans(backend, made_k, made_v), *sizes, *places, *_strides(made_k), *scale]
+    grid = _tiles(keys, D), kv_heads, B
+    launch(backend, _kernel("attention_tiled_dkv", q), grid, (THREADS,), args)
+
+    results = []
+    for to, made in zip(given, (made_q, made_k, made_v), strict=True):
+        if to is not None and to is not made:
+            to[...] = made
+        results.append(made if to is None else to)
+    return results[0], results[1], results[2]
+
+
+def _kernel(name: str, q: Array) -> Kernel:
+    return Kernel("attention_simt.cu", name, TYPE=TYPES[q.dtype.name], HEAD=_columns(q.shape[3]))
+
+
+def _columns(width: int) -> int:
+    """Columns of a tile of heads `width` wide."""
+    return max(16, -(-width // 16) * 16)
+
+
+def _tiles(length: int, width: int) -> int:
+    """TILE of attention_simt.cu."""
+    return -(-length // (32 if _columns(width) <= 64 else 16))
+
+
+def _sizes(q: Array, k: Array) -> list[Any]:
+    (_, H, T, D), (_, kv_heads, keys, _) = q.shape, k.shape
+    return [np.int32(n) for n in (H, kv_heads, T, keys, D)]
+
+
+def _scalars(
+    q: Array,
+    k: Array,
+    causal: bool = False,
+    scale: float | None = None,
+    window: int | None = None,
+) -> list[Any]:
+    """scale, behind and ahead."""
+    reach = EVERYTHING if window is None else window - 1
+    scale = 1.0 / sqrt(max(q.shape[3], 1)) if scale is None else scale
+    return [np.float32(scale), np.int32(reach), np.int32(0 if causal else reach)]
+
+
+def _has_rows(a: Array) -> bool:
+    """Whether the elements of a row lie side by side."""
+    return a.strides[-1] == a.itemsize and all(stride >= 0 for stride in a.strides)
+
+
+def _rows(backend: Any, a: Array) -> Array:
+    return a if _has_rows(a) else backend.xp.ascontiguousarray(a)
+
+
+def _alike(backend: Any, arrays: list[Array]) -> list[Array]:
+    """q, k, v with k and v laid out alike."""
+    q, k, v = arrays
+    if k.strides == v.strides:
+        return arrays
+    return [q, *(backend.xp.ascontiguousarray(a) for a in (k, v))]
+
+
+def _like(backend: Any, a: Array) -> Array:
+    """An empty (B, H, T, D), laid out (B, T, H, D): merging the heads is then a view."""
+    B, H, T, D = a.shape
+    return backend.empty((B, T, H, D), a.dtype).transpose(0, 2, 1, 3)
+
+
+def _spans(backend: Any, *arrays: Array) -> list[Array]:
+    return [backend.span(a) for a in arrays]
+
+
+def _strides(a: Array) -> list[Any]:
+    """Elements from one batch element, head and position to the next."""
+    return [np.int64(stride // a.itemsize) for stride in a.strides[:3]]
