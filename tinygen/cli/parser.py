@@ -26,7 +26,7 @@ class Parser(argparse.ArgumentParser):
     def add_settings(self, settings: Iterable[Setting], short_names: Mapping[str, str]) -> None:
         """An option for each setting; the pairs (path, text) are gathered in `settings`, and the
         option that was typed for each path in `typed`."""
-        self.set_defaults(typed={})
+        self.set_defaults(settings=[], typed={})  # also where there is none
         for leaf in settings:
             short = [short_names[leaf.path]] if leaf.path in short_names else []
             default = as_text(leaf.value)
