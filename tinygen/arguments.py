@@ -55,10 +55,10 @@ def number(
 ) -> float:
     """`value` as a Python float; UsageError if it is no finite number, or beyond these limits."""
     if not (is_finite(value) and least <= value <= most and above < value < below):
-        limits = {"at least": least, "above": above, "at most": most, "below": below}
-        given = [f"{word} {limit}" for word, limit in limits.items() if math.isfinite(limit)]
-        required = " ".join(["a finite number", " and ".join(given)]).rstrip()
-        raise UsageError(f"{name} is {value!r}; it must be {required}.")
+        words = {"at least": least, "above": above, "at most": most, "below": below}
+        given = [f"{word} {limit}" for word, limit in words.items() if math.isfinite(limit)]
+        limits = f", {' and '.join(given)}" if given else ""
+        raise UsageError(f"{name} is {value!r}; it must be a finite number{limits}.")
     return float(value)
 
 
