@@ -302,6 +302,10 @@ extern "C" __global__ void endless(float* out) {
   }
 }
 
+extern "C" __global__ void asserted(float* out) {
+  assert(out[threadIdx.x] == 1.0f);  // BUG: assert
+}
+
 extern "C" __global__ void trapped(float* out) {
   if (out[threadIdx.x] == 0.0f) __trap();  // BUG: trap
 }
@@ -435,6 +439,22 @@ extern "C" __global__ void full_not_waited(float* out, const __grid_constant__ t
   }
   __syncthreads();
   out[threadIdx.x] = stage->tile[threadIdx.x];  // BUG: unawaited-copy or race
+}
+
+extern "C" __global__ void load_never_waited(float* out, const __grid_constant__ tensor_map map) {
+  Stage* stage = begin_ring(32);
+  if (threadIdx.x == 32) {
+    barrier_expect(&stage->full, TILE);
+    tma_load_2d(stage->tile, &map, 0, 0, &stage->full);  // BUG: unawaited-copy
+  }
+}
+
+extern "C" __global__ void not_a_tensor_map(float* out, const __grid_constant__ tensor_map map) {
+  Stage* stage = begin_ring(32);
+  if (threadIdx.x == 32) {
+    barrier_expect(&stage->full, TILE);
+    tma_load_3d(stage->tile, &map, 0, 0, 0, &stage->full);  // BUG: tma
+  }
 }
 
 extern "C" __global__ void empty_not_waited(float* out, const __grid_constant__ tensor_map map) {

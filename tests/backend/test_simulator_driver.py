@@ -144,6 +144,11 @@ def test_an_error_of_the_compiler_names_the_line(tmp_path: Path) -> None:
         Module(file)
 
 
+def test_a_file_without_kernels_is_an_error() -> None:
+    with pytest.raises(KernelError, match="no kernel"):
+        Module("__device__ int f() { return 1; }")
+
+
 def test_the_environment_asks_for_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     for value, checking in (("1", True), ("0", False), ("", False)):
         monkeypatch.setenv("TINYGEN_SIM_CHECK", value)
@@ -218,15 +223,19 @@ def test_a_tensor_map_is_checked() -> None:
 def test_impossible_launches_are_refused(module: Module) -> None:
     out = empty(4, np.int32)
     for grid, block, shared, told in (
-        ((1,), (1025,), 0, "1025 threads"),
+        ((1,), (1025,), 0, "block"),
         ((1,), (8, 8, 32), 0, "2048 threads"),
+        ((1,), (1, 1, 65), 0, "block"),
         ((0,), (32,), 0, "grid"),
+        ((1, 65536), (32,), 0, "grid"),
         ((1,), (32,), 1 << 20, "bytes of shared memory"),
     ):
         with pytest.raises(UsageError, match=told):
             module.launch("indices", grid, block, [out], shared)
     with pytest.raises(UsageError, match="no kernel 'index'; it has scale_float"):
         module.launch("index", (1,), (1,), [out])
+    with pytest.raises(UsageError, match="scale_int: a block of 65 threads; 64 at most"):
+        module.launch("scale_int", (1,), (65,), [out, out, np.int32(4)])
 
 
 # ---- launches ------------------------------------------------------------------------------------

@@ -81,8 +81,11 @@ def build(
         known = json.loads(about.read_text())
     else:
         kernels = find_kernels(text, defines, tools.compiler)
-        known = {"kernels": kernels, "alignment": alignment_of(text)}
-        source = translate(text, file, defines, list(kernels))
+        if not kernels:
+            raise KernelError(f'{file} has no kernel: none begins with extern "C" __global__ void.')
+        names = {name: kernel.parameters for name, kernel in kernels.items()}
+        known = {"kernels": names, "alignment": alignment_of(text)}
+        source = translate(text, file, defines, kernels)
         language = _precompiled(tools, tuple(options), runtime.name)
         folders = [f"-I{folder}" for folder in [*include, RUNTIME, tools.headers]]
         command = ["-include", str(language), *options, *folders, "-x", "c++", "-"]

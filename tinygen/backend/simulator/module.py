@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import math
 import os
 import threading
 from collections.abc import Mapping, Sequence
@@ -24,7 +25,9 @@ SCHEDULES = {"forward": 0, "reverse": 1, "random": 2}
 PREEMPTION = (0, 20, 200)
 """Interruptions in a thousand accesses under schedule "random", by the seed."""
 
-MOST_THREADS = 1024
+MOST_THREADS = (1024, 1024, 64)
+MOST_BLOCKS = (2**31 - 1, 65535, 65535)
+MOST_STATIC = 48 << 10
 MOST_SHARED = 227 << 10
 """Bytes of shared memory that a block may have (sm_90)."""
 STEPS = 2_000_000_000
@@ -90,6 +93,8 @@ class _Entry:
             *[_Array(static.begin, static.end, static.name.encode()) for static in mine]
         )
         self.static_bytes = sum(static.end - static.begin for static in mine if static.name)
+        self.threads = getattr(image.library, f"sim_bounds_{name}")()
+        """Of a block at most: __launch_bounds__."""
 
 
 class Module:
@@ -171,10 +176,15 @@ class Module:
         written by that time. `UsageError` for a grid or block that no GPU takes.
         """
         entry = self._entry(kernel)
-        dimensions = [_three(grid, "grid"), _three(block, "block")]
-        threads = dimensions[1][0] * dimensions[1][1] * dimensions[1][2]
-        if threads > MOST_THREADS:
-            raise UsageError(f"{kernel}: a block of {threads} threads; {MOST_THREADS} at most.")
+        dimensions = [_three(grid, "grid", MOST_BLOCKS), _three(block, "block", MOST_THREADS)]
+        threads = math.prod(dimensions[1])
+        if threads > entry.threads:
+            raise UsageError(f"{kernel}: a block of {threads} threads; {entry.threads} at most.")
+        if entry.static_bytes > MOST_STATIC:
+            raise UsageError(
+                f"{kernel}: {entry.static_bytes} bytes of static shared memory; {MOST_STATIC} at "
+                "most, beyond that memory must be dynamic (extern __shared__)."
+            )
         if shared + entry.static_bytes > MOST_SHARED:
             raise UsageError(
                 f"{kernel}: {shared + entry.static_bytes} bytes of shared memory; "
@@ -229,10 +239,10 @@ class Module:
         )
 
 
-def _three(sizes: Sequence[int], what: str) -> list[int]:
+def _three(sizes: Sequence[int], what: str, most: Sequence[int]) -> list[int]:
     three = [*sizes, *[1] * (3 - len(sizes))]
-    if len(three) != 3 or min(three) < 1:
-        raise UsageError(f"a {what} has one to three dimensions of at least 1, not {tuple(sizes)}.")
+    if len(three) != 3 or not all(1 <= n <= m for n, m in zip(three, most, strict=True)):
+        raise UsageError(f"a {what} has up to three dimensions, 1 to {most}, not {tuple(sizes)}.")
     return three
 
 

@@ -5,21 +5,37 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Mapping
+from typing import NamedTuple
 
 DYNAMIC_SHARED = re.compile(
     r"extern\s+__shared__\s+(?:(?:__align__|alignas)\s*\(\s*(?P<align>\d+)\s*\)\s*)?"
     r"(?P<type>[\w:]+(?:\s+\w+)*?)\s+(?P<name>\w+)\s*\[\s*\]\s*;"
 )
+IN_BRACKETS = r"\((?P<{}>(?:[^()]|\([^()]*\))*)\)\s*"
 KERNEL = re.compile(
-    r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\s*\([^)]*\)\s*)?(?P<name>\w+)\s*'
-    r"\((?P<parameters>[^{]*?)\)\s*\{",
+    r'extern\s+"C"\s+__global__\s+(?:__launch_bounds__\s*'
+    + IN_BRACKETS.format("before")
+    + r")?void\s+(?:__launch_bounds__\s*"
+    + IN_BRACKETS.format("behind")
+    + r")?(?P<name>\w+)\s*"
+    + IN_BRACKETS.format("parameters")
+    + r"\{"
 )
 
 SMALLEST_ALIGNMENT = 16
 """What the hardware gives to dynamic shared memory, whatever its declaration says."""
 
 
-def translate(text: str, file: str, defines: Mapping[str, object], kernels: list[str]) -> str:
+class Kernel(NamedTuple):
+    parameters: list[str]
+    """Their names."""
+    bounds: str
+    """What `__launch_bounds__` says, a constant expression; "1024" if it says nothing."""
+
+
+def translate(
+    text: str, file: str, defines: Mapping[str, object], kernels: Mapping[str, Kernel]
+) -> str:
     """C++ with the lines of `text`, the definitions before it and an entry for each kernel after.
 
     `extern __shared__ T name[];` becomes a pointer to the launch's dynamic shared memory.
@@ -27,7 +43,7 @@ def translate(text: str, file: str, defines: Mapping[str, object], kernels: list
     body = DYNAMIC_SHARED.sub(
         r"\g<type>* const \g<name> = static_cast<\g<type>*>(sim::dynamic_shared());", text
     )
-    entries = "".join(f"SIM_EXPORT({kernel})\n" for kernel in kernels)
+    entries = "".join(f"SIM_EXPORT({name}, {kernel.bounds})\n" for name, kernel in kernels.items())
     return f'{definitions(defines)}#line 1 "{file}"\n{body}\n{entries}'
 
 
@@ -41,8 +57,8 @@ def alignment_of(text: str) -> int:
     return max([SMALLEST_ALIGNMENT, *declared])
 
 
-def find_kernels(text: str, defines: Mapping[str, object], compiler: str) -> dict[str, list[str]]:
-    """The kernels of a file, also those that its macros make, with their parameters' names."""
+def find_kernels(text: str, defines: Mapping[str, object], compiler: str) -> dict[str, Kernel]:
+    """The kernels of a file, also those that its macros make."""
     without_includes = re.sub(r"(?m)^\s*#\s*(include|pragma).*$", "", text)
     expanded = subprocess.run(
         [compiler, "-E", "-P", "-x", "c++", "-"],
@@ -51,7 +67,10 @@ def find_kernels(text: str, defines: Mapping[str, object], compiler: str) -> dic
         text=True,
     ).stdout
     return {
-        found["name"]: [_name(p) for p in _split(found["parameters"])]
+        found["name"]: Kernel(
+            [_name(p) for p in _split(found["parameters"])],
+            found["before"] or found["behind"] or "1024",
+        )
         for found in KERNEL.finditer(expanded)
     }
 

@@ -33,16 +33,17 @@ void report(const char* kind, const char* message);
 // Notes a finding and ends the launch: for what has no meaning to go on with. Also in the fast mode.
 [[noreturn]] void trap(const char* kind, const char* message);
 
-// While one of these lives, loads and stores of the calling code are its own business: for emulations that use the C++
-// library, whose templates are compiled like the kernel. (Warp functions run like that anyway.)
-class Unaccounted {
+// While one of these lives, the running code is an emulation's: its loads and stores are not the kernel's, and findings
+// are at the line where the object was made (in a SIM_INLINE function). Warp functions run like that anyway.
+class Emulation {
  public:
-  Unaccounted();
-  ~Unaccounted();
-  Unaccounted(const Unaccounted&) = delete;
+  Emulation();
+  ~Emulation();
+  Emulation(const Emulation&) = delete;
 
  private:
-  bool before_;
+  bool accounting_;
+  const void* place_;
 };
 
 // ---- memory ----------------------------------------------------------------------------------------------------

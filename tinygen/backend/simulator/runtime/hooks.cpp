@@ -48,8 +48,12 @@ constexpr uint64_t steps_between_turns = 1 << 16;
 
 }  // namespace
 
-Unaccounted::Unaccounted() : before_(std::exchange(rt.accounting, false)) {}
-Unaccounted::~Unaccounted() { rt.accounting = before_; }
+Emulation::Emulation()
+    : accounting_(std::exchange(rt.accounting, false)), place_(std::exchange(rt.place, SIM_CALLER)) {}
+Emulation::~Emulation() {
+  rt.accounting = accounting_;
+  rt.place = place_;
+}
 
 }  // namespace sim
 

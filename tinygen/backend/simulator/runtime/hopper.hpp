@@ -33,7 +33,6 @@ inline const char* fault(const TensorMap& map, const void* shared, uint32_t rank
 template <size_t N>
 SIM_OUTSIDE std::vector<Piece> pieces(const TensorMap& map, void* shared, const int (&at)[N]) {
   if (const char* what = fault(map, shared, N)) trap("tma", what);
-  const Unaccounted outside;
   std::vector<Piece> result;
   const uint32_t tile = shared_address(shared), row_bytes = map.box[0] * map.element_bytes;
   uint32_t rows = 1;
@@ -67,11 +66,13 @@ SIM_OUTSIDE std::vector<Piece> pieces(const TensorMap& map, void* shared, const 
 
 template <size_t N>
 SIM_INLINE void tma_load(void* shared, const TensorMap* map, const int (&at)[N], uint64_t* barrier) {
+  const Emulation here;
   const std::vector<Piece> box = pieces(*map, shared, at);
   bulk_load(box.data(), box.size(), barrier);
 }
 
 template <size_t N> SIM_INLINE void tma_store(const TensorMap* map, const void* shared, const int (&at)[N]) {
+  const Emulation here;
   const std::vector<Piece> box = pieces(*map, const_cast<void*>(shared), at);
   bulk_store(box.data(), box.size());
 }

@@ -6,8 +6,10 @@
 #include <vector_functions.h>
 #include <vector_types.h>
 
+#include <cassert>
 #include <cmath>
 #include <cstdint>
+#include <cstdio>
 #include <cstring>
 
 #include "abi.hpp"
@@ -63,6 +65,8 @@ SIM_INLINE void __syncwarp(unsigned mask = 0xFFFFFFFFu) { sim::warp_barrier(mask
 SIM_INLINE void __threadfence() { sim::device_fence(); }
 SIM_INLINE void __threadfence_block() { sim::device_fence(); }
 [[noreturn]] SIM_INLINE void __trap() { sim::trap("trap", "the kernel called __trap()"); }
+#undef assert
+#define assert(condition) ((condition) ? void() : sim::trap("assert", #condition))
 
 #include "atomics.hpp"
 #include "hopper.hpp"

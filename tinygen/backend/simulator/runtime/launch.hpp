@@ -50,6 +50,12 @@ struct Kernel {
   }
 };
 
+// Of what __launch_bounds__ was given: the most threads of a block.
+template <class... More>
+constexpr int first(int threads, More...) {
+  return threads;
+}
+
 template <auto function>
 struct Export;
 template <class... A, void (*function)(A...)>
@@ -66,8 +72,9 @@ struct Export<function> {
 
 }  // namespace sim
 
-#define SIM_EXPORT(kernel)                                                                                      \
+#define SIM_EXPORT(kernel, ...)                                                                                      \
   extern "C" __attribute__((visibility("default"))) void sim_body_##kernel(void* a) { sim::Export<&kernel>::body(a); } \
   extern "C" __attribute__((visibility("default"))) const sim::Signature* sim_signature_##kernel() {             \
     return sim::Export<&kernel>::signature;                                                                      \
-  }
+  }                                                                                                              \
+  extern "C" __attribute__((visibility("default"))) int sim_bounds_##kernel() { return sim::first(__VA_ARGS__); }

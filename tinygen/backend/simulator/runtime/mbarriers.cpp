@@ -21,6 +21,9 @@ struct Mbarrier {
   uint32_t agent = 0;      // stands for its bulk copies in the vectors
   bool fenced = false;     // initialisation is visible to bulk copies
   uint32_t initialiser = 0;
+  uint32_t awaited = 0;    // phases whose end some thread has waited for
+  uint32_t loaded = 0;     // phases up to the last that has bytes of bulk copies
+  Place load = nullptr;    // the last of these copies
   Knowledge arriving;      // of all who arrived so far
   Knowledge complete;      // the same at the end of the last phase: what a wait teaches
 };
@@ -50,6 +53,7 @@ void end_phase_if_complete(uint64_t* barrier, Mbarrier& m) {
     if (!waits || (m.phase & 1) == (thread.wait.parity & 1)) continue;
     thread.known.join(m.complete);
     thread.status = Status::ready;
+    m.awaited = m.phase;
   }
 }
 
@@ -100,6 +104,7 @@ void mbarrier_wait(uint64_t* barrier, uint32_t parity) {
   Mbarrier& m = find(barrier, SIM_CALLER);
   if ((m.phase & 1) != (parity & 1)) {
     rt.me->known.join(m.complete);
+    m.awaited = m.phase;
     return;
   }
   rt.me->wait = {};
@@ -113,12 +118,21 @@ void mbarrier_wait(uint64_t* barrier, uint32_t parity) {
 
 Actor begin_transfer(uint64_t* barrier, Place place) {
   use(barrier, place);
-  const Mbarrier& m = find(barrier, place);
+  Mbarrier& m = find(barrier, place);
+  m.loaded = m.phase + 1;
+  m.load = place;
   if (!m.fenced) {
     note("proxy-fence", "a bulk copy uses the mbarrier at " + memory.describe(Address(barrier)) +
          ", whose initialiser has not called barrier_init_fence", place);
   }
   return {m.agent, m.phase + 1};
+}
+
+void check_loads() {
+  for (const auto& [address, m] : mbarriers) {
+    if (m.loaded <= m.awaited) continue;
+    note("unawaited-copy", "the block ended and nobody had waited for this copy's mbarrier", m.load);
+  }
 }
 
 void complete_bytes(uint64_t* barrier, size_t bytes) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "counters.hpp"
+#include "mbarriers.hpp"
 #include "memory.hpp"
 #include "shadow.hpp"
 #include "state.hpp"
@@ -139,8 +140,9 @@ void run_block() {
     }
     if (!advance_transfers(!ran) && !ran) return report_deadlock();
   }
-  advance_transfers(true);
-  if (rt.checking) end_requests();
+  if (!rt.checking) return;
+  check_loads();
+  end_requests();
 }
 
 }  // namespace
