@@ -103,6 +103,9 @@ def test_samples_of_the_guided_model(scale):
     [
         (lambda: guide(conditional, Y, math.nan), UsageError, "scale is nan"),
         (lambda: guide(conditional, Y, 2.0, interval=(2, 1)), UsageError, "leaves none"),
+        (lambda: guide(conditional, Y, 2.0, interval=(1,)), UsageError, "leaves none"),
+        (lambda: guide(conditional, Y, 2.0, interval=("a", 1)), UsageError, "sequence of numbers"),
+        (lambda: guide(conditional, Y, "a"), UsageError, "scale is 'a'"),
     ],
 )
 def test_bad_input_is_explained(call, error, message):

@@ -232,9 +232,10 @@ def test_a_solution_that_blows_up_is_an_error():
         (lambda: log_likelihood(PLANE.denoise, POINTS, sigma_min=0), UsageError, "sigma_min is 0"),
         (lambda: log_likelihood(PLANE.denoise, POINTS, sigma_max=1e-3), UsageError, "sigma_max"),
         (lambda: log_likelihood(PLANE.denoise, POINTS, noise=POINTS), ShapeError, r"\(K, "),
-        (lambda: log_likelihood(PLANE.denoise, POINTS, rtol=0), UsageError, "rtol 0"),
+        (lambda: log_likelihood(PLANE.denoise, POINTS, rtol=0), UsageError, "rtol is 0"),
         (lambda: log_likelihood(PLANE.denoise, [[1.0]]), DtypeError, "list"),
-        (lambda: dormand_prince(lambda t, y: y, POINTS, 0, math.inf), UsageError, "finite"),
+        (lambda: dormand_prince(lambda t, y: y, POINTS, 0, math.inf), UsageError, "stop is inf"),
+        (lambda: dormand_prince(lambda t, y: y, POINTS, "a", 1), UsageError, "start is 'a'"),
         (lambda: bits_per_dimension(np.ones(1), 0), UsageError, "dimensions is 0"),
     ],
 )

@@ -253,6 +253,7 @@ TOKENS = np.zeros((2, T), np.int64)
         (lambda: TRUE.sample(TOKENS, ["a"], rng=generator()), UsageError, "sequence of numbers"),
         (lambda: TRUE.loss(TOKENS * 1.0, rng=generator()), DtypeError, "float64"),
         (lambda: TRUE.loss([[1]], rng=generator()), DtypeError, "list"),
+        (lambda: TRUE.loss(TOKENS, t="a", rng=generator()), UsageError, "these are a"),
         (lambda: TRUE.loss(TOKENS, t=0.0, uniform=TOKENS * 0.5), UsageError, r"\(0, 1\]"),
         (lambda: TRUE.loss(TOKENS, t=np.array([0.5, 1.1]), rng=generator()), UsageError, "1.1"),
         (lambda: TRUE.loss(TOKENS, t=np.ones(3), uniform=TOKENS * 0.5), ShapeError, r"\(3,\)"),

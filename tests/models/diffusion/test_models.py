@@ -132,6 +132,7 @@ EMPTY = ShapeError, r"shape \(0, 2\)"
         (lambda x: DDPM(Network(), SCHEDULE).denoise(x, -1.0), UsageError, "0 or more"),
         (lambda x: Flow(Network()).denoise(x, -1.0), UsageError, "0 or more"),
         (lambda x: Flow(Network()).denoise_at(x, 1.5), UsageError, "1.5"),
+        (lambda x: Flow(Network()).denoise_at(x, "a"), UsageError, "these are a"),
         (lambda x: Flow(Network()).loss(x, t=-0.1, noise=x), UsageError, "-0.1"),
         (lambda x: EDM(Network()).denoise(x, np.array([1.0])), ShapeError, r"\(1,\)"),
         (lambda x: Flow(Network()).loss(x), UsageError, "rng"),

@@ -26,6 +26,7 @@ from tinygen.models.checks import require_examples
 from tinygen.models.diffusion.coupling import couple
 from tinygen.models.diffusion.levels import (
     Level,
+    as_floats,
     noise_levels,
     normal_like,
     one_each,
@@ -80,14 +81,14 @@ class Flow(nn.Module):
         """
         require_batch("loss", x0)
         require_examples(x0)
-        t = self._times(len(x0), rng) if t is None else t
+        t = self._drawn_times(len(x0), rng) if t is None else _times(t)
         noise = normal_like(x0, rng, noise, "loss")
         if self.optimal_transport:
             noise = couple(x0, noise)
         xt = per_example(1 - t, x0) * x0 + per_example(t, x0) * noise
         return ops.mse_loss(self._velocity(xt, t, y), noise - x0)
 
-    def _times(self, n: int, rng: Generator | None) -> Level:
+    def _drawn_times(self, n: int, rng: Generator | None) -> Level:
         if rng is None:
             raise UsageError("loss draws times: give the generator (rng=...) or t=...")
         if self.logit_normal is None:
@@ -99,7 +100,7 @@ class Flow(nn.Module):
 
     def denoise_at(self, xt: Value, t: Level, y: Value = None) -> Any:
         """E[x0 | xt] = xt - t velocity; t a number or (N,), in [0, 1]."""
-        t = np.asarray(t, np.float64)
+        t = _times(t)
         velocity = self._velocity(xt, t, y)
         return Prediction.FLOW.x0(velocity, xt, 1 - t, t)
 
@@ -111,10 +112,15 @@ class Flow(nn.Module):
     forward = denoise
 
     def _velocity(self, xt: Value, t: Level, y: Value) -> Any:
-        t = np.asarray(t)
-        if not np.all((t >= 0) & (t <= 1)):
-            raise UsageError(f"the times of a flow lie in [0, 1], and these are {t}.")
         return self.network(xt, one_each(TIME_SCALE * t, xt), y)
+
+
+def _times(t: Level) -> Level:
+    """t as float64, () or (N,); UsageError unless it lies in [0, 1]."""
+    times = as_floats(t)
+    if not np.all((times >= 0) & (times <= 1)):
+        raise UsageError(f"the times of a flow lie in [0, 1], and these are {t}.")
+    return times
 
 
 def flow_times(n: int, *, shift: float = 1.0) -> list[float]:

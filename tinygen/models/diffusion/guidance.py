@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tinygen import ops
-from tinygen.arguments import number
+from tinygen.arguments import number, numbers
 from tinygen.errors import ShapeError, UsageError
 from tinygen.function import Value
 from tinygen.models.diffusion.sampling.steps import Denoise
@@ -40,10 +40,11 @@ def guide(
     `without` is the y that means no class. At scales 0 and 1 the network is evaluated once, and the
     result is exactly the unconditional or conditional estimate.
     """
-    low, high = interval
     number("the guidance scale", scale)
-    if not low < high:
+    ends = numbers("the interval of guidance", interval)
+    if len(ends) != 2 or not ends[0] < ends[1]:
         raise UsageError(f"guidance acts between two levels, and {interval} leaves none.")
+    low, high = ends
 
     def guided(x: Value, level: float) -> Any:
         weight = scale if low < level <= high else 1.0

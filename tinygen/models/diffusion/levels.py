@@ -23,12 +23,17 @@ Level = Any
 """A number, or an array with one number an example, (N,)."""
 
 
+def as_floats(level: Level) -> Floats:
+    """`level` as float64, () or (N,); NaN, which every range refuses, where it is no number."""
+    try:
+        return np.asarray(plain(level), np.float64)
+    except (TypeError, ValueError):
+        return np.asarray(np.nan)
+
+
 def noise_levels(sigma: Level) -> Floats:
     """`sigma` as float64, () or (N,); UsageError unless finite and 0 or more."""
-    try:
-        levels = np.asarray(plain(sigma), np.float64)
-    except (TypeError, ValueError):
-        levels = np.asarray(np.nan)
+    levels = as_floats(sigma)
     if not np.all((levels >= 0) & np.isfinite(levels)):
         raise UsageError(f"a noise level is finite and 0 or more, and this is {sigma!r}.")
     return levels

@@ -32,7 +32,7 @@ from tinygen.arguments import numbers
 from tinygen.errors import OutOfRangeError, ShapeError, UsageError
 from tinygen.function import Value
 from tinygen.models.checks import require_examples, require_tokens
-from tinygen.models.diffusion.levels import Floats, Level, per_example
+from tinygen.models.diffusion.levels import Floats, Level, as_floats, per_example
 from tinygen.nn.sizes import require_sizes
 from tinygen.random import Generator
 from tinygen.tensor import as_numpy
@@ -155,7 +155,8 @@ class MaskedDiffusion(nn.Module):
             t = 1 - (rng.uniform((), dtype="float64") + np.arange(B) / B) % 1  # in (0, 1]
         if uniform is None and rng is not None:
             uniform = rng.uniform((B, T), dtype="float64")
-        if not np.all((np.asarray(t) > 0) & (np.asarray(t) <= 1)):
+        times = as_floats(t)
+        if not np.all((times > 0) & (times <= 1)):
             raise UsageError(f"the times of masking lie in (0, 1], and these are {t}.")
         masked = uniform < per_example(t, uniform)  # (B, T)
         seen = ops.where(masked, ops.full_like(tokens, self.mask), tokens)

@@ -9,7 +9,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from tinygen.errors import DivergedError, UsageError
+from tinygen.arguments import number
+from tinygen.errors import DivergedError
 from tinygen.models.diffusion.levels import Floats
 
 Slope: TypeAlias = Callable[[float, Floats], Floats]
@@ -60,11 +61,10 @@ def dormand_prince(
     (atol + rtol |y|) over a row, stays below 1 in every row: no row is worse for the company it is
     in. DivergedError where that takes more than `max_steps` steps.
     """
-    if not (math.isfinite(start) and math.isfinite(stop) and rtol > 0 and atol > 0):
-        raise UsageError(
-            f"dormand_prince: from {start} to {stop} with rtol {rtol} and atol {atol}; the ends "
-            "are finite and the tolerances positive."
-        )
+    for name, value in (("start", start), ("stop", stop)):
+        number(f"dormand_prince: {name}", value)
+    for name, value in (("rtol", rtol), ("atol", atol)):
+        number(f"dormand_prince: {name}", value, above=0)
     y = np.asarray(y, np.float64)
     if start == stop or y.size == 0:
         return y
