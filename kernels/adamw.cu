@@ -10,16 +10,19 @@
 // step. Parameters and moments are float32 (the master weights); TYPE is that of the gradients and of
 // the copy of the parameters that the model computes with.
 //
-// Compile-time: TYPE.
+// Compile-time: TYPE; VECTOR, floats an access: 4, or 1 where a buffer does not begin at 16 bytes.
 #include "reduce.cuh"
 #include "vector.cuh"
 
 #ifndef TYPE
 #define TYPE float
 #endif
+#ifndef VECTOR
+#define VECTOR 4
+#endif
+
 using T = TYPE;
 constexpr int THREADS = 256;
-constexpr int VECTOR = 4;  // floats an access
 
 // What a step needs beside its arrays: 8 floats. `lr` is written by the schedule, `step` counts to
 // 2^24; the others are of this step.

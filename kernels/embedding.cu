@@ -52,7 +52,7 @@ extern "C" __global__ void embedding_backward_naive(T* __restrict__ dweight,
 }
 
 // The ids sorted: `order` (n,) lists the positions by id, equal ids in the order of the batch. Block
-// (i, k) of 32 threads adds up CHUNK positions of that list from CHUNK k on, in 32 VECTOR columns,
+// (k, i) of 32 threads adds up CHUNK positions of that list from CHUNK k on, in 32 VECTOR columns,
 // whatever the ids are: a token that fills a tenth of the batch is no bottleneck. A run of one id that
 // lies within the chunk is written to the table, which is zero before. What continues a run of an
 // earlier chunk goes to head (chunks, width), what goes on in a later one to tail; then
@@ -62,11 +62,11 @@ extern "C" __global__ void __launch_bounds__(32)
                        float* __restrict__ tail, const T* __restrict__ g,
                        const int64_t* __restrict__ ids, const int64_t* __restrict__ order,
                        int64_t n, int width) {
-  const int column = (blockIdx.x * 32 + threadIdx.x) * VECTOR;
+  const int column = (blockIdx.y * 32 + threadIdx.x) * VECTOR;
   if (column >= width) return;
-  const int64_t start = (int64_t)blockIdx.y * CHUNK;
+  const int64_t start = (int64_t)blockIdx.x * CHUNK;
   const int64_t stop = start + CHUNK < n ? start + CHUNK : n;
-  const size_t place = (size_t)blockIdx.y * width + column;
+  const size_t place = (size_t)blockIdx.x * width + column;
   bool continues = start > 0 && ids[order[start - 1]] == ids[order[start]];
   float sum[VECTOR] = {};
   for (int64_t i = start; i < stop; i++) {
@@ -92,15 +92,15 @@ extern "C" __global__ void __launch_bounds__(32)
   }
 }
 
-// Block (i, k) as above: if a run begins in chunk k and goes on beyond it, its tail and the heads of
+// Block (k, i) as above: if a run begins in chunk k and goes on beyond it, its tail and the heads of
 // the chunks that it reaches, from the first to the last, are the row of the table.
 extern "C" __global__ void __launch_bounds__(32)
     embedding_backward_join(T* __restrict__ dweight, const float* __restrict__ head,
                             const float* __restrict__ tail, const int64_t* __restrict__ ids,
                             const int64_t* __restrict__ order, int64_t n, int width) {
-  const int column = (blockIdx.x * 32 + threadIdx.x) * VECTOR;
+  const int column = (blockIdx.y * 32 + threadIdx.x) * VECTOR;
   if (column >= width) return;
-  const int64_t start = (int64_t)blockIdx.y * CHUNK;
+  const int64_t start = (int64_t)blockIdx.x * CHUNK;
   int64_t next = start + CHUNK;
   if (next >= n) return;
   const int64_t id = ids[order[next - 1]];
@@ -108,7 +108,7 @@ extern "C" __global__ void __launch_bounds__(32)
   if (start > 0 && ids[order[start - 1]] == id) return;  // began before: an earlier block's
   float sum[VECTOR];
 #pragma unroll
-  for (int j = 0; j < VECTOR; j++) sum[j] = tail[(size_t)blockIdx.y * width + column + j];
+  for (int j = 0; j < VECTOR; j++) sum[j] = tail[(size_t)blockIdx.x * width + column + j];
   for (; next < n && ids[order[next]] == id; next += CHUNK) {
 #pragma unroll
     for (int j = 0; j < VECTOR; j++) sum[j] += head[(size_t)(next / CHUNK) * width + column + j];

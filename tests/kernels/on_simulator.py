@@ -34,6 +34,7 @@ class Format:
     storage: str
     vector: int  # elements of 16 bytes
     unit: float  # half the distance from 1 to the next number
+    least: float  # half the distance of the smallest numbers, or what becomes 0
 
     def encode(self, x: Any) -> Array:
         """Rounded to nearest, ties to even, in an array with guard zones."""
@@ -42,7 +43,8 @@ class Format:
             bits = x.view(np.uint32).astype(np.uint64)
             rounded = ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
             x = np.where(np.isnan(x), np.uint16(0x7FC0), rounded)
-        return guarded(x.astype(self.storage))
+        with np.errstate(over="ignore"):  # to infinity
+            return guarded(x.astype(self.storage))
 
     def decode(self, bits: Array) -> Array:
         if self.name == "bf16":
@@ -53,9 +55,9 @@ class Format:
         return self.decode(self.encode(x)).reshape(np.shape(x))
 
 
-FLOAT = Format("float", "float32", 4, 2.0**-24)
-BF16 = Format("bf16", "uint16", 8, 2.0**-8)
-F16 = Format("f16", "float16", 8, 2.0**-11)
+FLOAT = Format("float", "float32", 4, 2.0**-24, 2.0**-126)
+BF16 = Format("bf16", "uint16", 8, 2.0**-8, 2.0**-126)
+F16 = Format("f16", "float16", 8, 2.0**-11, 2.0**-25)
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,7 @@ class CupyBackend(Primitives):
         self.erf, self.erfc = special.erf, special.erfc
         major, minor = divmod(int(self.device.compute_capability), 10)
         self.architecture = f"sm_{major}{minor}" + ("a" if major == 9 else "")
+        self.multiprocessors = int(self.device.attributes["MultiProcessorCount"])
         self._functions: dict[Any, Any] = {}
 
     def asarray(self, value: Any) -> Any:
@@ -63,6 +64,9 @@ class CupyBackend(Primitives):
 
     def device_of(self, array: Any) -> str:
         return f"cuda:{array.device.id}"
+
+    def address(self, array: Any) -> int:
+        return int(array.data.ptr)
 
     launches = True
 

@@ -11,8 +11,16 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from tinygen.backend.device import attention as _attention  # noqa: F401  # its kernels serve
-from tinygen.backend.device.adamw import adamw_update
+from tinygen.backend.device import (  # noqa: F401  # their kernels serve
+    activation,
+    attention,
+    cross_entropy,
+    embedding,
+    group_norm,
+    norm,
+    softmax,
+)
+from tinygen.backend.device.adamw import adamw_by_kernel, adamw_update
 from tinygen.backend.device.leaky import leak, leaky_relu
 from tinygen.backend.device.maps import Map, avg_pool_map, resize_map
 from tinygen.backend.device.registry import LAUNCHERS
@@ -33,6 +41,7 @@ class Primitives:
     """By operation, the rung of its ladder to take, where that is not to be the fastest."""
     xp: Any
     launches: Any  # bool: whether it can run kernels
+    multiprocessors: int
 
     def __init__(self) -> None:
         self.rungs = {}
@@ -79,8 +88,15 @@ class Primitives:
         sizes = g.shape[1:3]
         return self._along_both(g, size, lambda n, axis: resize_map(n, sizes[axis], mode).T)
 
+    def address(self, array: Array) -> int:
+        """Of its first element in the device's memory."""
+        raise NotImplementedError
+
     def adamw_update(self, *arrays: Array, scratch: Array, **options: Any) -> None:
-        adamw_update(self.xp, *arrays, **options)
+        if self.kernels and self.launches and all(a.dtype == "float32" for a in arrays):
+            adamw_by_kernel(self, *arrays, **options)
+        else:
+            adamw_update(self.xp, *arrays, **options)
 
     def _along_both(self, x: Array, size: Pair, map_of: Map) -> Array:
         """x (N, H, W, C), its rows and its columns multiplied by the map's matrix of each axis."""

@@ -1,9 +1,16 @@
-"""AdamW in plain steps; the arithmetic and its order are those of the CPU's."""
+"""AdamW by kernels/adamw.cu, and in plain steps; see `numpy_backend/adamw.py` for the equations."""
 
 from math import sqrt
 from typing import Any
 
+import numpy as np
+
+from tinygen.backend.device.launching import blocks, persistent, vector
+from tinygen.backend.launch import Kernel, launch
+
 Array = Any
+
+THREADS = 256
 
 
 def adamw_update(
@@ -20,7 +27,7 @@ def adamw_update(
     weight_decay: float,
     step: int,
 ) -> None:
-    """Update param, m and v in place; see `numpy_backend/adamw.py` for the equations."""
+    """Update param, m and v in place, in the CPU's order of operations."""
     scale1 = (1.0 - beta1) / (1.0 - beta1**step)
     scale2 = sqrt((1.0 - beta2) / (1.0 - beta2**step))
     m *= beta1
@@ -32,3 +39,29 @@ def adamw_update(
     if weight_decay:
         param *= 1.0 - lr * weight_decay
     param -= change
+
+
+def adamw_by_kernel(
+    backend: Any,
+    param: Array,
+    grad: Array,
+    m: Array,
+    v: Array,
+    *,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+    step: int,
+) -> None:
+    """The same in one pass over the float32 vectors."""
+    scale1 = (1.0 - beta1) / (1.0 - beta1**step)
+    scale2 = sqrt((1.0 - beta2) / (1.0 - beta2**step))
+    scalars = (beta1, beta2, 1.0 - lr * weight_decay, lr * scale1 / scale2, eps / scale2)
+    # A slice may begin anywhere; its end is no multiple of four, which the kernel knows.
+    width = vector(backend, 0, param, grad, m, v)
+    kernel = Kernel("adamw.cu", "adamw_update_by_value", TYPE="float", VECTOR=width)
+    args = [param, None, m, v, grad, np.int64(param.size), *map(np.float32, scalars)]
+    grid = persistent(backend, blocks(param.size, THREADS * width))
+    launch(backend, kernel, (grid,), (THREADS,), args)

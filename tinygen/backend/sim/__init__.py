@@ -30,6 +30,7 @@ class SimBackend(Primitives):
     """The simulated device as an op sees it."""
 
     name = "sim"
+    multiprocessors = 1
     xp = Namespace()
     array_type = SimArray
 
@@ -46,6 +47,10 @@ class SimBackend(Primitives):
     @staticmethod
     def device_of(array: Any) -> str:
         return "sim"
+
+    @staticmethod
+    def address(array: Any) -> int:
+        return int(array.host.ctypes.data)
 
     @staticmethod
     def empty(shape: tuple[int, ...], dtype: Any) -> SimArray:

@@ -1,0 +1,106 @@
+"""What launchers share: how an array meets a kernel, and how many threads meet a row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from tinygen.backend.launch import Kernel, launch
+
+Array = Any
+
+TYPES: Mapping[str, str] = {"float32": "float", "float16": "f16"}
+"""The kernels' names of dtypes; their arithmetic is float32 in all of them."""
+
+DTYPES = tuple(TYPES)
+
+ACCESS = 16
+"""Bytes that a thread moves with one instruction, at most."""
+
+ELEMENTS_A_THREAD = 16
+"""Of a row that lies in registers: with as many of a second row, on its way, none spill."""
+
+LONGEST_IN_REGISTERS = 1024 * ELEMENTS_A_THREAD
+
+WORTH_COMPILING = 1 << 16
+"""Elements from which on a kernel is compiled for its number of columns: below, launching is all
+that takes time, and every new shape would cost a compilation."""
+
+BLOCKS_A_MULTIPROCESSOR = 8
+"""Of a persistent grid, whose blocks go over many rows each."""
+
+
+def has_elements(arrays: Sequence[Array], *_: Any) -> bool:
+    """Whether the first input has any: what is empty is left to plain ops."""
+    return bool(arrays[0].size)
+
+
+def type_of(x: Array) -> str:
+    return TYPES[x.dtype.name]
+
+
+def contiguous(backend: Any, x: Array) -> Array:
+    return x if x.flags.c_contiguous else backend.xp.ascontiguousarray(x)
+
+
+def as_matrix(backend: Any, x: Array) -> Array:
+    """(..., n) -> (rows, n), contiguous."""
+    return contiguous(backend, x).reshape(prod(x.shape[:-1]), x.shape[-1])
+
+
+def like(backend: Any, x: Array) -> Array:
+    return backend.empty(x.shape, x.dtype)
+
+
+def blocks(n: int, size: int) -> int:
+    """Blocks of `size` that cover n."""
+    return -(-n // size)
+
+
+def persistent(backend: Any, wanted: int) -> int:
+    """Blocks of a grid whose blocks loop: no more than the device runs at once."""
+    return max(1, min(wanted, BLOCKS_A_MULTIPROCESSOR * int(backend.multiprocessors)))
+
+
+def vector(backend: Any, n: int, *arrays: Array | None) -> int:
+    """Elements an access, where accesses begin at multiples of n elements of contiguous arrays of
+    one dtype: as many as 16 bytes hold if that divides n and the arrays lie at such addresses, else
+    1."""
+    held = [a for a in arrays if a is not None]
+    wide = ACCESS // held[0].dtype.itemsize
+    aligned = n % wide == 0 and all(backend.address(a) % ACCESS == 0 for a in held)
+    return wide if aligned else 1
+
+
+def team(columns: int, width: int) -> int:
+    """Threads that share a row: whole warps, with at most ELEMENTS_A_THREAD each, and as few idle
+    ones as that allows."""
+    most = max(1, ELEMENTS_A_THREAD // width)
+    vectors = blocks(columns, width)
+    choices = [32 * warps for warps in range(1, 33) if blocks(vectors, 32 * warps) <= most]
+    return min(choices, key=lambda threads: (blocks(vectors, threads) * threads, threads))
+
+
+def in_registers(x: Array) -> bool:
+    """Whether the rows of a matrix are worth a kernel that is compiled for their length."""
+    rows, columns = x.shape
+    return columns <= LONGEST_IN_REGISTERS and rows * columns >= WORTH_COMPILING
+
+
+def rows_grid(backend: Any, rows: int, threads: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Grid and block of the kernels that keep rows in registers."""
+    at_once = 4 if threads == 32 else 1
+    return (persistent(backend, blocks(rows, at_once)),), (threads, at_once)
+
+
+def column_sums(backend: Any, partial: Array, dtype: Any) -> Array:
+    """partial (slices, columns) float32 -> its sums over the slices (columns,)."""
+    slices, columns = partial.shape
+    sums = backend.empty((columns,), dtype)
+    kernel = Kernel("column_sums.cu", "column_sums_finish", TYPE=type_of(sums))
+    args = [sums, partial, np.int32(slices), np.int32(columns)]
+    launch(backend, kernel, (blocks(columns, 32),), (32, 32), args)
+    return sums

@@ -1,0 +1,144 @@
+"""Layer norm and RMS norm by kernels/norm.cu."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygen.backend.device.launching import (
+    DTYPES,
+    as_matrix,
+    blocks,
+    column_sums,
+    contiguous,
+    has_elements,
+    in_registers,
+    like,
+    persistent,
+    rows_grid,
+    team,
+    type_of,
+    vector,
+)
+from tinygen.backend.device.registry import serves
+from tinygen.backend.launch import Kernel, launch
+
+Array = Any
+
+
+@serves("layer_norm_forward", dtypes=DTYPES, fits=has_elements)
+def layer_norm_forward(
+    backend: Any, x: Array, weight: Array | None, bias: Array | None, eps: float
+) -> tuple[Array, Array, Array]:
+    """x (..., n) -> y (..., n), mean (rows,) and rstd (rows,), both float32."""
+    y, mean, rstd = _forward(backend, "layer_norm", x, weight, bias, eps)
+    return y, mean, rstd
+
+
+@serves("rms_norm_forward", dtypes=DTYPES, fits=has_elements)
+def rms_norm_forward(
+    backend: Any, x: Array, weight: Array | None, eps: float
+) -> tuple[Array, Array]:
+    """x (..., n) -> y (..., n), rstd (rows,) float32."""
+    y, rstd = _forward(backend, "rms_norm", x, weight, None, eps)
+    return y, rstd
+
+
+@serves("layer_norm_backward", dtypes=DTYPES, fits=has_elements)
+def layer_norm_backward(
+    backend: Any,
+    g: Array,
+    x: Array,
+    weight: Array | None,
+    mean: Array,
+    rstd: Array,
+    needs: tuple[bool, ...],
+) -> tuple[Array | None, Array | None, Array | None]:
+    """Gradients (dx, dweight, dbias), None where `needs` does not ask for one."""
+    dx, dweight, dbias = _backward(backend, "layer_norm", g, x, weight, mean, rstd, needs)
+    return dx, dweight, dbias
+
+
+@serves("rms_norm_backward", dtypes=DTYPES, fits=has_elements)
+def rms_norm_backward(
+    backend: Any, g: Array, x: Array, weight: Array | None, rstd: Array, needs: tuple[bool, ...]
+) -> tuple[Array | None, Array | None]:
+    """Gradients (dx, dweight), None where `needs` does not ask for one."""
+    dx, dweight, _ = _backward(backend, "rms_norm", g, x, weight, None, rstd, (*needs, False))
+    return dx, dweight
+
+
+def _forward(
+    backend: Any, name: str, x: Array, weight: Array | None, bias: Array | None, eps: float
+) -> tuple[Array, ...]:
+    source = as_matrix(backend, x)
+    rows, columns = source.shape
+    y = like(backend, source)
+    of_layer = name == "layer_norm"
+    statistics = [backend.empty((rows,), np.float32) for _ in range(1 + of_layer)]
+    affine = [v if v is None else contiguous(backend, v) for v in (weight, bias)][: 1 + of_layer]
+    if in_registers(source):
+        threads, fixed = _fixed(backend, source, y, *affine)
+        args = [y, None, *statistics, source, None, *affine, np.int32(rows), np.float32(eps)]
+        grid = rows_grid(backend, rows, threads)
+        launch(backend, Kernel("norm.cu", f"{name}_forward", **fixed), *grid, args)
+    else:
+        args = [y, *statistics, source, *affine, np.int32(columns), np.float32(eps)]
+        kernel = Kernel("norm.cu", f"{name}_long", TYPE=type_of(x))
+        launch(backend, kernel, (rows,), (256,), args)
+    return y.reshape(x.shape), *statistics
+
+
+def _backward(
+    backend: Any,
+    name: str,
+    g: Array,
+    x: Array,
+    weight: Array | None,
+    mean: Array | None,
+    rstd: Array,
+    needs: tuple[bool, ...],
+) -> tuple[Array | None, Array | None, Array | None]:
+    grad, source = as_matrix(backend, g), as_matrix(backend, x)
+    weight = weight if weight is None else contiguous(backend, weight)
+    rows, columns = source.shape
+    of_layer = name == "layer_norm"
+    statistics = [mean, rstd] if of_layer else [rstd]
+    dx = like(backend, source) if needs[0] else None
+
+    def partial(slices: int) -> list[Array | None]:
+        return [backend.empty((slices, columns), np.float32) if n else None for n in needs[1:]]
+
+    if in_registers(source):
+        threads, fixed = _fixed(backend, source, grad, dx, weight)
+        grid, block = rows_grid(backend, rows, threads)
+        sums = partial(grid[0])
+        args = [dx, *sums[: 1 + of_layer], grad, source, weight, *statistics, None, np.int32(rows)]
+        launch(backend, Kernel("norm.cu", f"{name}_backward", **fixed), grid, block, args)
+    else:
+        if dx is not None:
+            args = [dx, grad, source, weight, *statistics, np.int32(columns)]
+            kernel = Kernel("norm.cu", f"{name}_backward_long", TYPE=type_of(x))
+            launch(backend, kernel, (rows,), (256,), args)
+        slices = persistent(backend, blocks(rows, 32))
+        sums = partial(slices)
+        if any(needs[1:]):
+            args = [*sums, grad, source, mean, rstd, np.int32(rows), np.int32(columns)]
+            kernel = Kernel("norm.cu", "norm_weights_partial", TYPE=type_of(x))
+            launch(backend, kernel, (blocks(columns, 32), slices), (32, 32), args)
+    dweight, dbias = (s if s is None else column_sums(backend, s, x.dtype) for s in sums)
+    return None if dx is None else dx.reshape(x.shape), dweight, dbias
+
+
+def _fixed(backend: Any, x: Array, *others: Array | None) -> tuple[int, dict[str, object]]:
+    """Threads a row, and what the kernels that keep it in registers are compiled with."""
+    columns = x.shape[1]
+    width = vector(backend, columns, x, *others)
+    threads = team(columns, width)
+    return threads, {
+        "TYPE": type_of(x),
+        "COLUMNS": columns,
+        "THREADS": threads,
+        "VECTOR": width,
+    }
