@@ -98,6 +98,26 @@ def test_planted_bugs_are_found(checked: Module, name: str, options: dict[str, A
         assert str(finding.line.line) in str(caught.value)
 
 
+FOUND_WITHOUT_CHECKS = {
+    *("divergent-barrier", "barrier-after-exit", "named-barrier", "mbarrier", "deadlock"),
+    *("warp-mask", "shuffle", "trap", "assert", "tma"),
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name in NAMES
+        if FOUND[name] and {kind for _, kind in FOUND[name]} <= FOUND_WITHOUT_CHECKS
+    ],
+)
+def test_the_fast_build_finds_misused_operations(fast: Module, name: str) -> None:
+    with pytest.raises(KernelFault) as caught:
+        launch(fast, name)
+    assert {(f.line.line, f.kind) for f in caught.value.findings} & set(FOUND[name])
+
+
 @pytest.mark.parametrize("options", SCHEDULES, ids=lambda o: "-".join(map(str, o.values())))
 @pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("ok_")])
 def test_sound_kernels_are_silent(

@@ -33,6 +33,7 @@ COMMON = [
     "-fvisibility=hidden",
     "-fno-gnu-unique",
     "-fno-plt",
+    "-fno-optimize-sibling-calls",  # a call's return address is then in the kernel
     "-w",
     "-Wno-psabi",
 ]

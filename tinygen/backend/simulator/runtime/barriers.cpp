@@ -29,8 +29,8 @@ void check_meeting() {
     if (same_line(first->wait, thread.wait)) continue;
     Thread* me = std::exchange(rt.me, &rt.threads[i]);
     note("divergent-barrier",
-         "waits in another " + std::string(thread.wait.name) + " than " + name_of(first->self.thread) + ", which is at " +
-             token(first->wait.place) + "; all threads of a block must meet at one",
+         "waits in another " + std::string(thread.wait.name) + " than " + name_of(first->self.thread) +
+             ", which is at " + token(first->wait.place) + "; all threads of a block must meet at one",
          thread.wait.place, first->wait.place);
     rt.me = me;
     break;
@@ -52,8 +52,8 @@ NamedBarrier& join_named(int id, int threads, const char* name, Place place) {
   }
   if (threads < 32 || threads % 32 || size_t(threads) > (rt.count + 31) / 32 * 32) {
     stop("named-barrier",
-         std::string(name) + ": " + std::to_string(threads) + " threads; it must be a multiple of 32 and no more than " +
-             "the block has",
+         std::string(name) + ": " + std::to_string(threads) +
+             " threads; it must be a multiple of 32 and no more than the block has",
          place);
   }
   NamedBarrier& barrier = named_barriers[id];

@@ -26,11 +26,12 @@ void copy_async(void* shared, const void* global, uint32_t bytes, uint32_t valid
   const Place place = SIM_CALLER;
   if (rt.checking) {
     if (!memory.in_shared(Address(shared))) {
-      stop("out-of-bounds", "copy_async to " + memory.describe(Address(shared)) + ", which is not shared memory", place);
+      stop("out-of-bounds", "copy_async to " + memory.describe(Address(shared)) + ", which is not shared memory",
+           place);
     }
     if (Address(shared) % bytes || (valid && Address(global) % bytes)) {
-      note("misaligned", "copy_async of " + std::to_string(bytes) + " bytes between addresses that are not multiples of it",
-           place);
+      note("misaligned",
+           "copy_async of " + std::to_string(bytes) + " bytes between addresses that are not multiples of it", place);
     }
     if (valid) access(Address(global), valid, Access::read, place);
     check_bounds(Address(shared), bytes, Access::write, place);

@@ -1,7 +1,7 @@
 // hooks.cpp: the calls that the compiler puts into a checking build.
 //
 // -fsanitize=thread makes the compiler announce every load and store, -fsanitize=undefined every undefined operation,
-// -fsanitize-coverage=trace-pc every basic block. The libraries of these sanitizers are not linked: the calls come here.
+// -fsanitize-coverage=trace-pc every basic block. These sanitizers' libraries are not linked: the calls come here.
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
