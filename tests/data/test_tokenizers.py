@@ -174,6 +174,13 @@ def test_a_damaged_file_is_named(tmp_path, content, message):
     assert str(path) in str(raised.value)
 
 
+@pytest.mark.parametrize("text", [None, 3, ["a"]])
+def test_only_text_is_encoded(text):
+    for call in (ByteTokenizer().encode, CharTokenizer.train("abc").encode, CharTokenizer.train):
+        with pytest.raises(DtypeError, match=f"not {type(text).__name__}"):
+            call(text)
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         load_tokenizer(tmp_path / "missing.json")

@@ -71,7 +71,7 @@ def test_state_round_trip_and_refusal():
     assert other.state_dict()["weight"].tolist() == [2.5, 2.5, 2.5]
 
 
-@pytest.mark.parametrize("decay", [-0.1, 1.0, float("nan")])
+@pytest.mark.parametrize("decay", [-0.1, 1.0, float("nan"), "a", None])
 def test_decay_lies_below_one(decay):
     with pytest.raises(UsageError, match="decay"):
         optim.EMA(Net(), decay)

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.arguments import saved_array
+from tinygen.arguments import number, saved_array
 from tinygen.backend import backend_of
-from tinygen.errors import CheckpointError, UsageError
+from tinygen.errors import CheckpointError
 from tinygen.tensor import Tensor, as_numpy
 
 
@@ -27,9 +27,7 @@ class EMA:
     """
 
     def __init__(self, module: Any, decay: float = 0.999) -> None:
-        if not 0 <= decay < 1:
-            raise UsageError(f"EMA: decay is {decay}; it lies in [0, 1).")
-        self.decay = decay
+        self.decay = number("EMA: decay", decay, least=0, below=1)
         self._sources: dict[str, Tensor] = dict(module.named_parameters() + module.named_buffers())
         self._averages = {name: source.data.copy() for name, source in self._sources.items()}
 

@@ -83,6 +83,12 @@ class Tokenizer(ABC):
         return array
 
 
+def require_text(text: Any) -> None:
+    """Raise DtypeError unless `text` is a string or bytes."""
+    if not isinstance(text, (str, bytes)):
+        raise DtypeError(f"a text is a string or bytes, not {type(text).__name__}")
+
+
 def read_state(path: StrPath) -> State:
     """The JSON object in the file `path`, of whichever kind. Raises InputError."""
     try:

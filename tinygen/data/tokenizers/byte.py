@@ -5,7 +5,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tinygen.data.tokenizers.base import Ids, State, Tokenizer
+from tinygen.data.tokenizers.base import Ids, State, Tokenizer, require_text
 from tinygen.errors import InputError
 
 
@@ -35,6 +35,7 @@ class ByteTokenizer(Tokenizer):
 
 
 def _as_bytes(text: str | bytes) -> bytes:
+    require_text(text)
     if isinstance(text, bytes):
         return text
     try:

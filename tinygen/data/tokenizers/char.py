@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tinygen.data.corpus import decode_utf8
-from tinygen.data.tokenizers.base import Ids, State, Tokenizer
+from tinygen.data.tokenizers.base import Ids, State, Tokenizer, require_text
 from tinygen.errors import InputError
 
 _CODE_POINTS = "utf-32-le"  # a text's code points as an array, astral ones included
@@ -95,6 +95,7 @@ class CharTokenizer(Tokenizer):
 
 
 def _as_str(text: str | bytes) -> str:
+    require_text(text)
     return text if isinstance(text, str) else decode_utf8(text, "the text")
 
 
