@@ -50,6 +50,7 @@ class CupyBackend(Primitives):
         self.xp = Namespace(cupy)
         self.erf, self.erfc = special.erf, special.erfc
         major, minor = divmod(int(self.device.compute_capability), 10)
+        self.compute_capability = 10 * major + minor
         self.architecture = f"sm_{major}{minor}" + ("a" if major == 9 else "")
         self.multiprocessors = int(self.device.attributes["MultiProcessorCount"])
         self._functions: dict[Any, Any] = {}

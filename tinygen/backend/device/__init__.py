@@ -17,6 +17,7 @@ from tinygen.backend.device import (  # noqa: F401  # their kernels serve
     cross_entropy,
     embedding,
     group_norm,
+    matmul,
     norm,
     softmax,
 )
@@ -42,6 +43,9 @@ class Primitives:
     xp: Any
     launches: Any  # bool: whether it can run kernels
     multiprocessors: int
+    """Blocks that run at once, which a launch should have at least."""
+    compute_capability: int
+    """75, 80, ... 120: which instructions there are."""
 
     def __init__(self) -> None:
         self.rungs = {}

@@ -33,6 +33,7 @@ class SimBackend(Primitives):
     multiprocessors = 1
     xp = Namespace()
     array_type = SimArray
+    compute_capability = 90
 
     @staticmethod
     def asarray(value: Any) -> SimArray:

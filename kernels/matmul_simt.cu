@@ -1,0 +1,230 @@
+// Matrix products on ordinary arithmetic, for every GPU: a ladder of three rungs.
+//
+//   naive      one thread an element of C, everything from memory
+//   tiled      tiles of A and B go through shared memory: TILE times fewer bytes from memory
+//   registers  each thread has 8 x 8 elements of C: 8 times fewer bytes from shared memory
+//
+// 2 M N K floating-point operations each; sums are float32 whatever the types are. matmul.cuh says
+// what A, B, C, batches, splits and the epilogue are.
+#include "matmul.cuh"
+
+DEVICE const IN* element_a(const IN* a, int64_t lda, int m, int k) {
+  return TRANSPOSE_A ? a + k * lda + m : a + m * lda + k;
+}
+
+DEVICE const IN* element_b(const IN* b, int64_t ldb, int k, int n) {
+  return TRANSPOSE_B ? b + n * ldb + k : b + k * ldb + n;
+}
+
+// ---- naive ---------------------------------------------------------------------------------------
+//
+// Block of 16 x 16 threads, a thread an element of C. Every element of A is read N times and every
+// one of B M times: 8 bytes for 2 operations, where a GPU has some 60 operations for a byte. What
+// saves it from being slower still are the caches.
+
+extern "C" __global__ void __launch_bounds__(256)
+matmul_naive(const IN* a, const IN* b, OUT* c, const OUT* bias, OUT* slope, const OUT* residual,
+             int M, int N, int K, int64_t lda, int64_t ldb, int64_t ldc,
+             int64_t a_batch, int64_t b_batch, int64_t c_batch, int splits) {
+  const int n = blockIdx.x * 16 + threadIdx.x, m = blockIdx.y * 16 + threadIdx.y;
+  const int batch = blockIdx.z / splits, split = blockIdx.z % splits;
+  if (m >= M || n >= N) return;
+  a += batch * a_batch;
+  b += batch * b_batch;
+  const part_of_k part = split_k<16>(K, split, splits);
+  float sum = 0.0f;
+  for (int k = part.begin; k < part.end; k++) {
+    sum += to_float(*element_a(a, lda, m, k)) * to_float(*element_b(b, ldb, k, n));
+  }
+  const epilogue end = {bias, slope, residual};
+  end.store(c, blockIdx.z * c_batch + m * ldc + n, n, sum);
+}
+
+// ---- tiled ---------------------------------------------------------------------------------------
+//
+// Block of 32 x 8 threads, a tile of 32 x 32 of C, K in steps of 32: each thread loads 4 elements of
+// A and 4 of B, then adds 32 products to each of its 4 sums. Shared memory: rows of 33 floats, so
+// that reading a column, and writing one, meets 32 different banks. From memory now 8 bytes for 64
+// operations, but each product still reads two floats from shared memory.
+
+constexpr int TILE = 32;
+
+extern "C" __global__ void __launch_bounds__(256)
+matmul_tiled(const IN* a, const IN* b, OUT* c, const OUT* bias, OUT* slope, const OUT* residual,
+             int M, int N, int K, int64_t lda, int64_t ldb, int64_t ldc,
+             int64_t a_batch, int64_t b_batch, int64_t c_batch, int splits) {
+  __shared__ float a_tile[TILE][TILE + 1], b_tile[TILE][TILE + 1];  // [m][k], [k][n]
+  const int x = threadIdx.x, y = threadIdx.y;
+  const int first_m = blockIdx.y * TILE, first_n = blockIdx.x * TILE;
+  const int batch = blockIdx.z / splits, split = blockIdx.z % splits;
+  a += batch * a_batch;
+  b += batch * b_batch;
+  const part_of_k part = split_k<TILE>(K, split, splits);
+  float sums[4] = {};
+  for (int first_k = part.begin; first_k < part.end; first_k += TILE) {
+#pragma unroll
+    for (int i = 0; i < TILE; i += 8) {
+      // x runs along the axis in which neighbours are neighbours in memory.
+      const int am = TRANSPOSE_A ? x : y + i, ak = TRANSPOSE_A ? y + i : x;
+      const int bk = TRANSPOSE_B ? x : y + i, bn = TRANSPOSE_B ? y + i : x;
+      const bool in_a = first_m + am < M && first_k + ak < part.end;
+      const bool in_b = first_k + bk < part.end && first_n + bn < N;
+      a_tile[am][ak] = in_a ? to_float(*element_a(a, lda, first_m + am, first_k + ak)) : 0.0f;
+      b_tile[bk][bn] = in_b ? to_float(*element_b(b, ldb, first_k + bk, first_n + bn)) : 0.0f;
+    }
+    __syncthreads();
+#pragma unroll 8
+    for (int k = 0; k < TILE; k++) {
+#pragma unroll
+      for (int i = 0; i < 4; i++) sums[i] += a_tile[y + 8 * i][k] * b_tile[k][x];
+    }
+    __syncthreads();
+  }
+  const epilogue end = {bias, slope, residual};
+#pragma unroll
+  for (int i = 0; i < 4; i++) {
+    const int m = first_m + y + 8 * i, n = first_n + x;
+    if (m < M && n < N) end.store(c, blockIdx.z * c_batch + m * ldc + n, n, sums[i]);
+  }
+}
+
+// ---- registers -----------------------------------------------------------------------------------
+//
+// Block of 256 threads, a tile of 128 x 128 of C, K in steps of 8. A thread has 8 x 8 elements of C in
+// registers: rows 4 ty .. 4 ty + 3 and 64 further down, columns likewise, so that a warp's 16-byte
+// reads of shared memory lie side by side. For each k it reads 16 floats and makes 64 products. While
+// a step is computed the next one's elements are on their way from memory to registers, and shared
+// memory is double, so that there is one barrier a step.
+//
+// VECTOR elements a load where memory allows it: 4 if rows begin at multiples of 16 bytes and end at
+// multiples of 4 elements, else 1.
+
+#ifndef VECTOR
+#define VECTOR 1
+#endif
+
+constexpr int BM = 128, BN = 128, BK = 8;
+constexpr int LOADS = BM * BK / 256 / VECTOR;  // of each thread, for each of the two tiles
+
+// The block's part of a tile of 128 x 8, from memory to registers and from there to shared memory
+// [k][128]. `along_k` says whether neighbours in memory are neighbours in k.
+template <bool along_k> struct slice_loader {
+  float values[LOADS][VECTOR];
+
+  static DEVICE int line(int i) {  // in the slow axis
+    return (threadIdx.x + 256 * i) / ((along_k ? BK : BM) / VECTOR);
+  }
+  static DEVICE int place(int i) {  // in the fast axis
+    return (threadIdx.x + 256 * i) % ((along_k ? BK : BM) / VECTOR) * VECTOR;
+  }
+
+  DEVICE void load(const IN* matrix, int64_t stride, int first, int size, int first_k, int end_k) {
+#pragma unroll
+    for (int i = 0; i < LOADS; i++) {
+      const int slow = (along_k ? first : first_k) + line(i), fast = (along_k ? first_k : first) + place(i);
+      const int slow_end = along_k ? size : end_k, fast_end = along_k ? end_k : size;
+      if (slow < slow_end && fast + VECTOR <= fast_end) {
+        ::load(values[i], matrix + slow * stride + fast);
+      } else {
+#pragma unroll
+        for (int j = 0; j < VECTOR; j++) {
+          const bool inside = slow < slow_end && fast + j < fast_end;
+          values[i][j] = inside ? to_float(matrix[slow * stride + fast + j]) : 0.0f;
+        }
+      }
+    }
+  }
+
+  DEVICE void put(float (&tile)[BK][BM + 4]) const {
+#pragma unroll
+    for (int i = 0; i < LOADS; i++) {
+#pragma unroll
+      for (int j = 0; j < VECTOR; j++) {
+        if (along_k) {
+          tile[place(i) + j][line(i)] = values[i][j];
+        } else {
+          tile[line(i)][place(i) + j] = values[i][j];
+        }
+      }
+    }
+  }
+};
+
+DEVICE void read_four(float (&to)[8], int at, const float* from) {
+  const float4 four = *reinterpret_cast<const float4*>(from);
+  to[at] = four.x;
+  to[at + 1] = four.y;
+  to[at + 2] = four.z;
+  to[at + 3] = four.w;
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+matmul_registers(const IN* a, const IN* b, OUT* c, const OUT* bias, OUT* slope, const OUT* residual,
+                 int M, int N, int K, int64_t lda, int64_t ldb, int64_t ldc,
+                 int64_t a_batch, int64_t b_batch, int64_t c_batch, int splits) {
+  __shared__ __align__(16) float a_tile[2][BK][BM + 4], b_tile[2][BK][BN + 4];
+  const int tx = threadIdx.x % 16, ty = threadIdx.x / 16;
+  const int first_m = blockIdx.y * BM, first_n = blockIdx.x * BN;
+  const int batch = blockIdx.z / splits, split = blockIdx.z % splits;
+  a += batch * a_batch;
+  b += batch * b_batch;
+  const part_of_k part = split_k<BK>(K, split, splits);
+
+  slice_loader<!TRANSPOSE_A> a_next;
+  slice_loader<TRANSPOSE_B> b_next;
+  float sums[8][8] = {};
+  a_next.load(a, lda, first_m, M, part.begin, part.end);
+  b_next.load(b, ldb, first_n, N, part.begin, part.end);
+  int stage = 0;
+  for (int k = part.begin; k < part.end; k += BK, stage ^= 1) {
+    a_next.put(a_tile[stage]);
+    b_next.put(b_tile[stage]);
+    __syncthreads();  // the stage is written; the other one is read, since all have come here
+    if (k + BK < part.end) {
+      a_next.load(a, lda, first_m, M, k + BK, part.end);
+      b_next.load(b, ldb, first_n, N, k + BK, part.end);
+    }
+#pragma unroll
+    for (int i = 0; i < BK; i++) {
+      float x[8], y[8];
+      read_four(x, 0, &a_tile[stage][i][4 * ty]);
+      read_four(x, 4, &a_tile[stage][i][64 + 4 * ty]);
+      read_four(y, 0, &b_tile[stage][i][4 * tx]);
+      read_four(y, 4, &b_tile[stage][i][64 + 4 * tx]);
+#pragma unroll
+      for (int m = 0; m < 8; m++) {
+#pragma unroll
+        for (int n = 0; n < 8; n++) sums[m][n] += x[m] * y[n];
+      }
+    }
+  }
+
+  const epilogue end = {bias, slope, residual};
+#pragma unroll
+  for (int i = 0; i < 8; i++) {
+    const int m = first_m + 4 * ty + i % 4 + 64 * (i / 4);
+#pragma unroll
+    for (int j = 0; j < 8; j++) {
+      const int n = first_n + 4 * tx + j % 4 + 64 * (j / 4);
+      if (m < M && n < N) end.store(c, blockIdx.z * c_batch + m * ldc + n, n, sums[i][j]);
+    }
+  }
+}
+
+// ---- the parts of a split product ----------------------------------------------------------------
+//
+// parts (batch, splits, M, N) in float32 -> C, with the epilogue. A thread an element, in order.
+
+extern "C" __global__ void __launch_bounds__(256)
+add_splits(const float* parts, OUT* c, const OUT* bias, OUT* slope, const OUT* residual, int M, int N,
+           int64_t ldc, int64_t c_batch, int splits) {
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * 256 + threadIdx.x;
+  const int64_t size = static_cast<int64_t>(M) * N;
+  if (i >= size) return;
+  parts += blockIdx.z * splits * size;
+  float sum = 0.0f;
+  for (int split = 0; split < splits; split++) sum += parts[split * size + i];
+  const int m = i / N, n = i % N;
+  const epilogue end = {bias, slope, residual};
+  end.store(c, blockIdx.z * c_batch + m * ldc + n, n, sum);
+}

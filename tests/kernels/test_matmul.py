@@ -1,0 +1,161 @@
+"""kernels/matmul_*.cu: every rung, layout, epilogue and split, around the edges of its tiles, with
+every check of the simulator on."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from on_simulator import BF16
+
+import tinygen as tg
+from tinygen import autograd
+from tinygen.backend import backend_named
+from tinygen.backend.device.matmul import RUNGS, matmul
+from tinygen.backend.launch import Kernel, launch
+from tinygen.tensor import Tensor
+
+SIM: Any = backend_named("sim")
+pytestmark = pytest.mark.skipif(not SIM.launches, reason="no compiler or NVIDIA's headers")
+
+LAYOUTS = [(a, b) for a in (False, True) for b in (False, True)]
+OF_A_LINEAR_LAYER = [(False, True), (False, False), (True, False)]
+
+
+@pytest.fixture(autouse=True)
+def _checking(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TINYGEN_SIM_CHECK", "1")
+
+
+def stored(x: np.ndarray[Any, Any], transposed: bool, spare: int = 0) -> Any:
+    """x on the device, in rows of memory along its last axis, or its last but one; `spare` elements
+    stand between them."""
+    x = np.swapaxes(x, -1, -2) if transposed else x
+    wide = np.full((*x.shape[:-1], x.shape[-1] + spare), np.nan, x.dtype)
+    wide[..., : x.shape[-1]] = x
+    held = SIM.asarray(wide)[..., : x.shape[-1]]
+    return held.swapaxes(-1, -2) if transposed else held
+
+
+def whole_numbers(rng: np.random.Generator, *shape: int, dtype: str) -> np.ndarray[Any, Any]:
+    return rng.integers(-4, 5, shape).astype(dtype)
+
+
+def dtype_of(rung: str) -> str:
+    return "float16" if rung == "mma" else "float32"
+
+
+def check_exact(
+    rung: str, M: int, N: int, K: int, transposed: tuple[bool, bool], splits: int, batch: int = 1
+) -> None:
+    """Whole numbers in, exactly their products out, whatever the order of the sums."""
+    dtype, rng = dtype_of(rung), np.random.default_rng(M * N + K)
+    a = whole_numbers(rng, batch, M, K, dtype=dtype)
+    b = whole_numbers(rng, batch, K, N, dtype=dtype)
+    spare = [
+        -n % 8 if rung == "mma" else 3
+        for n in (M if transposed[0] else K, K if transposed[1] else N)
+    ]
+    left, right = (stored(x, t, s) for x, t, s in zip((a, b), transposed, spare, strict=True))
+    c, slope = matmul(SIM, left, right, rung=rung, splits=splits)
+    assert slope is None
+    np.testing.assert_array_equal(SIM.to_numpy(c), a.astype("float64") @ b.astype("float64"))
+
+
+@pytest.mark.parametrize("transposed", LAYOUTS)
+@pytest.mark.parametrize("rung", RUNGS)
+def test_whole_numbers_in_every_layout(rung: str, transposed: tuple[bool, bool]) -> None:
+    tile_m, tile_n = RUNGS[rung].tile
+    check_exact(rung, tile_m + 1, tile_n - 1, 37, transposed, splits=1)
+    check_exact(rung, 5, tile_n, 70, transposed, splits=2, batch=2)
+
+
+@pytest.mark.parametrize("size", [(1, 1, 1), (1, 130, 3), (130, 1, 9), (3, 5, 0), (16, 16, 65)])
+@pytest.mark.parametrize("rung", RUNGS)
+def test_sizes_around_the_edges(rung: str, size: tuple[int, int, int]) -> None:
+    check_exact(rung, *size, (False, True), splits=1)
+
+
+@pytest.mark.deep
+@given(
+    st.sampled_from(list(RUNGS)), st.integers(1, 270), st.integers(1, 270), st.integers(0, 140),
+    st.sampled_from(LAYOUTS), st.integers(1, 4), st.integers(1, 2),
+)  # fmt: skip
+@settings(max_examples=80, deadline=None)
+def test_whole_numbers_of_any_size(
+    rung: str, M: int, N: int, K: int, transposed: tuple[bool, bool], splits: int, batch: int
+) -> None:
+    check_exact(rung, M, N, K, transposed, splits, batch)
+
+
+@pytest.mark.parametrize("transposed", OF_A_LINEAR_LAYER)
+def test_bfloat16_has_at_most_twice_the_error_of_a_plain_computation(
+    transposed: tuple[bool, bool],
+) -> None:
+    """Which NumPy has no type of, so that the kernel is launched on its bits."""
+    M, N, K = 130, 72, 88
+    rng = np.random.default_rng(0)
+    a, b = (rng.standard_normal(shape).astype("float32") for shape in ((M, K), (K, N)))
+    a, b = BF16.round(a), BF16.round(b)
+    bits, rows = [], []
+    for x, turned in zip((a, b), transposed, strict=True):
+        lines = BF16.encode(x.T if turned else x)
+        lines = np.pad(lines, ((0, 0), (0, -lines.shape[1] % 8)))
+        bits.append(SIM.asarray(lines))
+        rows.append(lines.shape[1])
+    layout = {f"TRANSPOSE_{x}": int(turned) for x, turned in zip("AB", transposed, strict=True)}
+    kernel = Kernel("matmul_mma.cu", "matmul_mma", IN="bf16", OUT="bf16", **layout)
+    c = SIM.empty((M, N), np.uint16)
+    sizes = [np.int32(n) for n in (M, N, K)]
+    strides = [np.int64(n) for n in (*rows, N, 0, 0, 0)]
+    args = [*bits, c, None, None, None, *sizes, *strides, np.int32(1)]
+    launch(SIM, kernel, (1, 2, 1), (256,), args, 2 * 3 * 2 * 128 * 40)
+    truth = a.astype("float64") @ b.astype("float64")
+    error = np.abs(BF16.decode(SIM.to_numpy(c)) - truth).max()
+    plain = np.abs(BF16.round(a @ b) - truth).max()
+    assert error <= 2 * plain
+
+
+@pytest.mark.parametrize("activation", ["identity", "relu", "silu", "gelu", "gelu_tanh"])
+@pytest.mark.parametrize("splits", [1, 3])
+def test_epilogues(activation: str, splits: int) -> None:
+    rng = np.random.default_rng(3)
+    x, w, b, r = (
+        rng.standard_normal(shape).astype("float32") for shape in ((9, 40), (40, 7), (7,), (9, 7))
+    )
+    on_device = [SIM.asarray(array) for array in (x, w)]
+    c, slope = matmul(
+        SIM, *on_device, bias=SIM.asarray(b), residual=SIM.asarray(r), activation=activation,
+        with_slope=True, splits=splits,
+    )  # fmt: skip
+    u = Tensor(x.astype("float64") @ w + b, requires_grad=True)
+    name = None if activation == "identity" else activation.partition("_")[0]
+    options = {"approximate": "tanh"} if activation == "gelu_tanh" else {}
+    y = u if name is None else getattr(tg.ops, name)(u, **options)
+    (derivative,) = autograd.grad([y.sum()], [u])
+    np.testing.assert_allclose(SIM.to_numpy(c), y.detach().numpy() + r, atol=2e-5)
+    np.testing.assert_allclose(SIM.to_numpy(slope), derivative.numpy(), atol=2e-5)
+
+
+@pytest.mark.parametrize("activation", [None, "gelu"])
+def test_a_linear_layer_is_three_launches(activation: str | None) -> None:
+    rng = np.random.default_rng(4)
+    arrays = [rng.standard_normal(shape) for shape in ((3, 5, 12), (20, 12), (20,))]
+    g = rng.standard_normal((3, 5, 20))
+    found = []
+    for device, dtype in [("cpu", "float64"), ("sim", "float32")]:
+        leaves = [Tensor(tg.tensor(a, dtype, device).data, requires_grad=True) for a in arrays]
+        y = tg.ops.linear(*leaves, activation)
+        assert type(y.node).__name__ == ("Linear" if dtype == "float32" else type(y.node).__name__)
+        gradients = autograd.grad([y], leaves, [tg.tensor(g, dtype, device).data])
+        found.append([t.numpy() for t in (y, *gradients)])
+    for exact, value in zip(*found, strict=True):
+        np.testing.assert_allclose(value, exact, atol=3e-5)
+
+
+def test_a_split_product_gives_the_same_bits_again() -> None:
+    rng = np.random.default_rng(5)
+    a, b = (SIM.asarray(rng.standard_normal((40, 40)).astype("float32")) for _ in range(2))
+    first, again = (SIM.to_numpy(matmul(SIM, a, b, splits=3)[0]) for _ in range(2))
+    np.testing.assert_array_equal(first, again)
