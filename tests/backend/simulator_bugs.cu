@@ -77,6 +77,21 @@ extern "C" __global__ void integer_overflow(float* out) {
   out[threadIdx.x] = float(large);
 }
 
+extern "C" __global__ void division_by_zero(float* out) {
+  const int zero = int(out[threadIdx.x]);
+  out[threadIdx.x] = float(64 / zero);  // BUG: undefined
+}
+
+extern "C" __global__ void far_beyond(float* out) {
+  out[threadIdx.x + (1l << 40)] = 1.0f;  // BUG: out-of-bounds
+}
+
+extern "C" __global__ void too_large_locals(float* out) {  // BUG: stack-overflow
+  float large[1 << 16];
+  for (int i = 0; i < 1 << 16; i++) large[i] = out[i % 64];
+  out[threadIdx.x] = large[int(out[threadIdx.x])];
+}
+
 // ---- races within a block --------------------------------------------------------------------------------------
 
 extern "C" __global__ void missing_barrier(float* out) {

@@ -87,9 +87,8 @@ def launch(module: Module, name: str, **options: Any) -> np.ndarray[Any, Any]:
 @pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("ok_")])
 def test_planted_bugs_are_found(checked: Module, name: str, options: dict[str, Any]) -> None:
     """Under every schedule: by what is ordered before what, not by what happened to go wrong."""
-    steps = 10**6 if name == "endless" else 10**8
     with pytest.raises(KernelFault) as caught:
-        launch(checked, name, steps=steps, **options)
+        launch(checked, name, patience=0.2 if name == "endless" else 10.0, **options)
     assert FOUND[name], "the kernel has no line that says BUG"
     found = {(finding.line.line, finding.kind) for finding in caught.value.findings}
     assert found & set(FOUND[name]), str(caught.value)
@@ -100,7 +99,8 @@ def test_planted_bugs_are_found(checked: Module, name: str, options: dict[str, A
 
 FOUND_WITHOUT_CHECKS = {
     *("divergent-barrier", "barrier-after-exit", "named-barrier", "mbarrier", "deadlock"),
-    *("warp-mask", "shuffle", "trap", "assert", "tma"),
+    *("warp-mask", "shuffle", "trap", "assert", "tma", "null-pointer", "endless"),
+    "stack-overflow",
 }
 
 
@@ -109,12 +109,13 @@ FOUND_WITHOUT_CHECKS = {
     [
         name
         for name in NAMES
-        if FOUND[name] and {kind for _, kind in FOUND[name]} <= FOUND_WITHOUT_CHECKS
+        if name in ("far_beyond", "division_by_zero")
+        or (FOUND[name] and {kind for _, kind in FOUND[name]} <= FOUND_WITHOUT_CHECKS)
     ],
 )
 def test_the_fast_build_finds_misused_operations(fast: Module, name: str) -> None:
     with pytest.raises(KernelFault) as caught:
-        launch(fast, name)
+        launch(fast, name, patience=0.2)
     assert {(f.line.line, f.kind) for f in caught.value.findings} & set(FOUND[name])
 
 

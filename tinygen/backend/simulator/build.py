@@ -33,6 +33,8 @@ COMMON = [
     "-fvisibility=hidden",
     "-fno-gnu-unique",
     "-fno-plt",
+    "-fno-finite-loops",  # an endless loop without effect is kept, and so found
+    "-fstack-clash-protection",  # large frames meet the page that ends the stack
     "-fno-optimize-sibling-calls",  # a call's return address is then in the kernel
     "-w",
     "-Wno-psabi",

@@ -30,8 +30,8 @@ MOST_BLOCKS = (2**31 - 1, 65535, 65535)
 MOST_STATIC = 48 << 10
 MOST_SHARED = 227 << 10
 """Bytes of shared memory that a block may have (sm_90)."""
-STEPS = 2_000_000_000
-"""Basic blocks that a checked launch may run before it counts as endless: half a minute or so."""
+PATIENCE = 60.0
+"""Seconds that a launch may compute before it counts as endless."""
 
 
 class _Array(ctypes.Structure):
@@ -58,7 +58,7 @@ class _Options(ctypes.Structure):
         ("schedule", ctypes.c_uint32),
         ("preempt", ctypes.c_uint32),
         ("seed", ctypes.c_uint64),
-        ("step_limit", ctypes.c_uint64),
+        ("seconds", ctypes.c_double),
         ("image_begin", ctypes.c_uint64),
         ("image_end", ctypes.c_uint64),
         ("static_begin", ctypes.c_uint64),
@@ -162,15 +162,15 @@ class Module:
         schedule: Schedule = "forward",
         seed: int = 0,
         preempt: int | None = None,
-        steps: int = STEPS,
+        patience: float = PATIENCE,
     ) -> None:
         """Runs `kernel` on `args`, in place.
 
         `args` are contiguous arrays, NumPy scalars of the parameters' exact types, `TensorMap`s,
         and None for a null pointer; `shared` is the number of bytes of dynamic shared memory.
         `schedule` is the order of threads and blocks; "random" follows `seed` and also interrupts
-        threads at `preempt` of a thousand accesses. After `steps` basic blocks a checked launch
-        counts as endless; an endless kernel in the fast build never returns.
+        threads at `preempt` of a thousand accesses. A launch that computes for `patience` seconds
+        counts as endless.
 
         Raises `KernelFault` with everything that was found; arrays then hold what the kernel had
         written by that time. `UsageError` for a grid or block that no GPU takes.
@@ -196,7 +196,7 @@ class Module:
         if schedule == "random":
             options.preempt = PREEMPTION[seed % len(PREEMPTION)] if preempt is None else preempt
         options.seed = seed
-        options.step_limit = steps
+        options.seconds = patience
         with self._turn:
             found = self._runtime.sim_launch(entry.body, pointers, ctypes.byref(options))
             told = self._runtime.sim_findings().decode() if found else ""

@@ -9,6 +9,7 @@
 #include "memory.hpp"
 #include "report.hpp"
 #include "shadow.hpp"
+#include "signals.hpp"
 #include "state.hpp"
 
 namespace sim {
@@ -35,7 +36,8 @@ struct sim_options {
   uint32_t grid[3], block[3];
   uint32_t shared, alignment;   // dynamic shared memory
   uint32_t checking, schedule, preempt;
-  uint64_t seed, step_limit;
+  uint64_t seed;
+  double seconds;               // of computing, before the launch counts as endless
   uint64_t image_begin, image_end;
   uint64_t static_begin, static_end;
   const sim_array* arrays;
@@ -57,7 +59,6 @@ int sim_launch(void (*body)(void*), void* arguments, const sim_options* o) {
   rt.preempt = o->preempt;
   rt.random.state = o->seed * 0x9E3779B97F4A7C15ull + 0x632BE59BD9B4E019ull;
   rt.steps = 0;
-  rt.step_limit = o->step_limit;
   rt.accounting = false;
   rt.place = nullptr;
   if (rt.threads.size() < rt.count) rt.threads.resize(rt.count);
@@ -85,7 +86,10 @@ int sim_launch(void (*body)(void*), void* arguments, const sim_options* o) {
   forget_accesses();
   reset_global_shadows();
   if (rt.checking) memory.static_words.resize((o->static_end - o->static_begin) / 4 + 2);
-  run_launch();
+  {
+    const Signals signals(o->seconds);
+    run_launch();
+  }
   return int(count_findings());
 }
 

@@ -10,6 +10,7 @@
 
 #include "access.hpp"
 #include "memory.hpp"
+#include "signals.hpp"
 #include "state.hpp"
 
 namespace sim {
@@ -82,12 +83,9 @@ void __tsan_init() {}
 
 void __sanitizer_cov_trace_pc() {
   using sim::rt;
-  if (!rt.accounting || ++rt.steps % sim::steps_between_turns) return;
-  if (rt.steps > rt.step_limit) {
-    rt.accounting = false;
-    sim::stop("endless", "the launch has run " + std::to_string(rt.steps) + " basic blocks and this loop goes on",
-              SIM_CALLER);
-  }
+  if (!rt.accounting) return;
+  if (rt.expired) sim::stop_endless(SIM_CALLER);
+  if (++rt.steps % sim::steps_between_turns) return;
   sim::suspend();  // others may write what this thread's loop reads
 }
 

@@ -113,7 +113,6 @@ struct Runtime {
   Schedule schedule = Schedule::forward;
   Random random;
   uint32_t preempt = 0;         // interruptions in a thousand accesses
-  uint64_t step_limit = 0;      // basic blocks that a launch may run
   bool checking = false;
 
   // the block
@@ -132,7 +131,8 @@ struct Runtime {
   bool accounting = false;      // a kernel's own code is running: its loads and stores count
   Place place = nullptr;        // replaces the caller's address while an asynchronous operation is carried out
   Actor actor;                  // replaces the running thread as the one who accesses memory, likewise
-  uint64_t steps = 0;
+  uint64_t steps = 0;           // basic blocks that were run
+  volatile bool expired = false;  // the launch has computed for too long
 };
 extern Runtime rt;
 
