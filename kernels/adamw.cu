@@ -130,7 +130,7 @@ extern "C" __global__ void adamw_naive(float* __restrict__ param, T* __restrict_
 // VECTOR elements a thread and access, over all parameters of the optimiser. Bytes an element: 3
 // floats read and written and a gradient read, and the copy written where it is not null.
 DEVICE void adamw_vectors(float* __restrict__ param, T* __restrict__ copy, float* __restrict__ m,
-                          float* __restrict__ v, const T* __restrict__ grad, const adamw_state& s,
+                          float* __restrict__ v, const T* __restrict__ grad, const adamw_state s,
                           int64_t n, float beta1, float beta2) {
   const int64_t whole = n / VECTOR * VECTOR, step = (int64_t)gridDim.x * THREADS * VECTOR;
   const int64_t thread = (int64_t)blockIdx.x * THREADS + threadIdx.x;

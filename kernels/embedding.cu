@@ -67,22 +67,25 @@ extern "C" __global__ void __launch_bounds__(32)
   const int64_t start = (int64_t)blockIdx.x * CHUNK;
   const int64_t stop = start + CHUNK < n ? start + CHUNK : n;
   const size_t place = (size_t)blockIdx.x * width + column;
-  bool continues = start > 0 && ids[order[start - 1]] == ids[order[start]];
+  int64_t next = order[start], next_id = ids[next];
+  bool continues = start > 0 && ids[order[start - 1]] == next_id;
   float sum[VECTOR] = {};
   for (int64_t i = start; i < stop; i++) {
-    const int64_t id = ids[order[i]];
+    const int64_t id = next_id;
     float row[VECTOR];
-    load(row, g + order[i] * width + column);
+    load(row, g + next * width + column);
 #pragma unroll
     for (int j = 0; j < VECTOR; j++) sum[j] += row[j];
-    const bool goes_on = i + 1 < n && ids[order[i + 1]] == id;
+    if (i + 1 < n) {
+      next = order[i + 1];
+      next_id = ids[next];
+    }
+    const bool goes_on = i + 1 < n && next_id == id;
     if (goes_on && i + 1 < stop) continue;
     if (continues) {
-#pragma unroll
-      for (int j = 0; j < VECTOR; j++) head[place + j] = sum[j];
+      store_floats(head + place, sum);
     } else if (goes_on) {
-#pragma unroll
-      for (int j = 0; j < VECTOR; j++) tail[place + j] = sum[j];
+      store_floats(tail + place, sum);
     } else {
       store(dweight + id * width + column, sum);
     }

@@ -386,11 +386,8 @@ DEVICE void norm_backward(T* __restrict__ dx, float* __restrict__ partial_weight
 #pragma unroll
   for (int i = 0; i < ITEMS; i++) {
     if (!Row::has(i)) continue;
-#pragma unroll
-    for (int j = 0; j < VECTOR; j++) {
-      if (partial_weight) partial_weight[start + Row::column(i) + j] = dw[i][j];
-      if (partial_bias) partial_bias[start + Row::column(i) + j] = db[i][j];
-    }
+    if (partial_weight) store_floats(partial_weight + start + Row::column(i), dw[i]);
+    if (partial_bias) store_floats(partial_bias + start + Row::column(i), db[i]);
   }
 }
 

@@ -38,3 +38,15 @@ template <int V, typename T> DEVICE void load(float (&x)[V], const T* from) {
 template <int V, typename T> DEVICE void store(T* to, const float (&x)[V]) {
   store_packed(to, pack<T>(x));
 }
+
+// V floats, four of them an access where V allows it.
+template <int V> DEVICE void store_floats(float* to, const float (&x)[V]) {
+  constexpr int W = V % 4 == 0 ? 4 : V;
+#pragma unroll
+  for (int i = 0; i < V; i += W) {
+    packed<float, W> p;
+#pragma unroll
+    for (int j = 0; j < W; j++) p.element[j] = x[i + j];
+    store_packed(to + i, p);
+  }
+}
