@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tinygen.backend.simulator import KernelFault, Module, TensorMap, empty, toolchain
+from tinygen.backend.simulator import KernelFault, Module, TensorMap, build, empty, toolchain
 from tinygen.backend.simulator.toolchain import require_toolchain
-from tinygen.errors import DtypeError, KernelError, ShapeError, UnavailableError, UsageError
+from tinygen.errors import (
+    DtypeError,
+    KernelError,
+    OutputError,
+    ShapeError,
+    UnavailableError,
+    UsageError,
+)
 
 SOURCE = r"""
 #ifndef FACTOR
@@ -147,6 +155,35 @@ def test_an_error_of_the_compiler_names_the_line(tmp_path: Path) -> None:
 def test_a_file_without_kernels_is_an_error() -> None:
     with pytest.raises(KernelError, match="no kernel"):
         Module("__device__ int f() { return 1; }")
+
+
+def test_a_cache_that_cannot_be_written_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    monkeypatch.setenv("TINYGEN_SIM_CACHE", str(file / "cache"))
+    with pytest.raises(OutputError, match=r"cannot write .*cache"):
+        Module('extern "C" __global__ void unseen(int* o) { *o = 1; }')
+
+
+def test_processes_that_need_the_same_file_make_it_once(tmp_path: Path) -> None:
+    """Both get it; the compiler runs once for the kernel, whoever comes first."""
+    made, count = tmp_path / "made", []
+
+    def make() -> None:
+        with build._making(made) as unfinished:
+            if unfinished:
+                count.append(unfinished)
+                unfinished.write_text("content")
+
+    threads = [threading.Thread(target=make) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert made.read_text() == "content"
+    assert len(count) == 1
 
 
 def test_the_environment_asks_for_checks(monkeypatch: pytest.MonkeyPatch) -> None:

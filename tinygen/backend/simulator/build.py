@@ -2,11 +2,12 @@
 
 Everything stands in one folder of the user's cache, under a name that holds a hash of all that its
 content depends on: sources, headers, compiler, options. Files are made under a name of their own
-and then renamed, so that processes that compile the same thing at once do not meet.
+and then renamed; of processes that need the same file at once, one makes it and the others wait.
 """
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import hashlib
 import json
@@ -14,6 +15,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +23,7 @@ from typing import NamedTuple
 from tinygen.backend.simulator.source import alignment_of, find_kernels, translate
 from tinygen.backend.simulator.toolchain import Toolchain, require_toolchain
 from tinygen.errors import KernelError
+from tinygen.files import output_errors
 
 RUNTIME = Path(__file__).parent / "runtime"
 LANGUAGE = "language.hpp"
@@ -65,7 +68,8 @@ def cache_folder() -> Path:
     named = os.environ.get("TINYGEN_SIM_CACHE")
     caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = Path(named) if named else caches / "tinygen" / "simulator"
-    folder.mkdir(parents=True, exist_ok=True)
+    with output_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
@@ -76,38 +80,42 @@ def build(
     tools = require_toolchain()
     options = [*COMMON, *tools.processor, *(CHECKING if checking else FAST)]
     headers = "".join(p.read_text() for folder in include for p in sorted(folder.glob("*.cuh")))
-    runtime = _runtime(tools)
+    runtime = cache_folder() / _runtime(tools)
     key = _hash(text, file, repr(sorted(defines.items())), headers, runtime.name, *options)
     library = cache_folder() / f"kernels-{key}.so"
     about = library.with_suffix(".json")
-    if about.is_file() and library.is_file():
-        known = json.loads(about.read_text())
-    else:
+    if not (about.is_file() and library.is_file()):
         kernels = find_kernels(text, defines, tools.compiler)
         if not kernels:
             raise KernelError(f'{file} has no kernel: none begins with extern "C" __global__ void.')
-        names = {name: kernel.parameters for name, kernel in kernels.items()}
-        known = {"kernels": names, "alignment": alignment_of(text)}
         source = translate(text, file, defines, kernels)
-        language = _precompiled(tools, tuple(options), runtime.name)
         folders = [f"-I{folder}" for folder in [*include, RUNTIME, tools.headers]]
+        with ThreadPoolExecutor(1) as beside:
+            compiled = beside.submit(_compile_runtime, tools, runtime)
+            language = _precompiled(tools, tuple(options), runtime.name)
+            compiled.result()
         command = ["-include", str(language), *options, *folders, "-x", "c++", "-"]
         _compile(tools, command, source, library, file, runtime)
-        _write(about, json.dumps(known))
-    return Built(library, known["kernels"], known["alignment"])
+        names = {name: kernel.parameters for name, kernel in kernels.items()}
+        _write(about, json.dumps({"kernels": names, "alignment": alignment_of(text)}))
+    return Built(library, **json.loads(about.read_text()))
+
+
+RUNTIME_OPTIONS = ["-std=c++20", "-O2", "-fno-exceptions", "-fPIC", "-fvisibility=hidden", "-w"]
 
 
 @functools.cache
-def _runtime(tools: Toolchain) -> Path:
-    """The runtime's library: all its files as one, optimised, never instrumented."""
-    options = ["-std=c++20", "-O2", "-g1", "-fPIC", "-fvisibility=hidden", "-w", f"-I{RUNTIME}"]
-    parts = sorted(RUNTIME.glob("*.cpp"))
-    content = "".join(path.read_text() for path in sorted(RUNTIME.iterdir()) if path.is_file())
-    library = cache_folder() / f"runtime-{_hash(content, repr(tools), *options)}.so"
-    if not library.is_file():
-        source = "".join(f'#include "{path.name}"\n' for path in parts)
-        _compile(tools, [*options, "-x", "c++", "-"], source, library, "the simulator's runtime")
-    return library
+def _runtime(tools: Toolchain) -> str:
+    """The name of the runtime's library."""
+    content = [path.read_text() for path in sorted(RUNTIME.rglob("*")) if path.is_file()]
+    return f"runtime-{_hash(repr(tools), *RUNTIME_OPTIONS, *content)}.so"
+
+
+def _compile_runtime(tools: Toolchain, library: Path) -> None:
+    """All its files as one, optimised, never instrumented."""
+    source = "".join(f'#include "{path.name}"\n' for path in sorted(RUNTIME.glob("*.cpp")))
+    command = [*RUNTIME_OPTIONS, f"-I{RUNTIME}", "-x", "c++", "-"]
+    _compile(tools, command, source, library, "the simulator's runtime")
 
 
 @functools.cache
@@ -115,35 +123,41 @@ def _precompiled(tools: Toolchain, options: tuple[str, ...], runtime: str) -> Pa
     """language.hpp with the compiler's digest of it at its side: most of a kernel's compilation."""
     folder = cache_folder() / f"language-{_hash(runtime, repr(tools), *options)}"
     header = folder / LANGUAGE
-    digest = folder / f"{LANGUAGE}.gch"
-    if not digest.is_file():
-        folder.mkdir(exist_ok=True)
-        _write(header, f'#error "the precompiled {LANGUAGE} cannot be read"\n')
-        folders = [f"-I{RUNTIME}", f"-I{tools.headers}"]
-        command = [*options, *folders, "-x", "c++-header", str(RUNTIME / LANGUAGE)]
-        with _unfinished(digest) as made:
+    folder.mkdir(exist_ok=True)
+    _write(header, f'#error "the precompiled {LANGUAGE} cannot be read"\n')
+    with _making(folder / f"{LANGUAGE}.gch") as made:
+        if made:
+            folders = [f"-I{RUNTIME}", f"-I{tools.headers}"]
+            command = [*options, *folders, "-x", "c++-header", str(RUNTIME / LANGUAGE)]
             _run(tools, [*command, "-o", str(made)], "", "the simulator's language header")
-            os.replace(made, digest)
     return header
 
 
 def _compile(
     tools: Toolchain, command: list[str], source: str, library: Path, what: str, *link: Path
 ) -> None:
-    with _unfinished(library) as made:
-        item = made.with_suffix(".o")
-        _run(tools, [*command, "-c", "-o", str(item)], source, what)
-        # Found beside each other; the sanitizers' own libraries are not linked: see hooks.cpp.
-        beside = [f"-Wl,-soname,{library.name}", "-Wl,-rpath,$ORIGIN", "-Wl,--no-as-needed"]
-        _run(tools, ["-shared", str(item), *beside, *map(str, link), "-o", str(made)], "", what)
-        os.replace(made, library)
+    with _making(library) as made:
+        if made:
+            item = made.with_suffix(".o")
+            _run(tools, [*command, "-c", "-o", str(item)], source, what)
+            # Found beside each other; the sanitizers' own libraries are not linked: see hooks.cpp.
+            beside = [f"-Wl,-soname,{library.name}", "-Wl,-rpath,$ORIGIN", "-Wl,--no-as-needed"]
+            _run(tools, ["-shared", str(item), *beside, *map(str, link), "-o", str(made)], "", what)
 
 
 @contextmanager
-def _unfinished(target: Path) -> Iterator[Path]:
-    """A name for what is to become `target`, in a folder of its own on the same disk."""
-    with tempfile.TemporaryDirectory(dir=cache_folder(), prefix="unfinished-") as folder:
-        yield Path(folder) / target.name
+def _making(target: Path) -> Iterator[Path | None]:
+    """A name to make `target` under, or None if it is there: another process may make it at the
+    same time, and is waited for."""
+    with open(cache_folder() / f"{target.parent.name}-{target.name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if target.exists():
+            yield None
+            return
+        with tempfile.TemporaryDirectory(dir=cache_folder(), prefix="unfinished-") as folder:
+            made = Path(folder) / target.name
+            yield made
+            os.replace(made, target)
 
 
 def _run(tools: Toolchain, arguments: list[str], source: str, what: str) -> None:
@@ -156,9 +170,9 @@ def _run(tools: Toolchain, arguments: list[str], source: str, what: str) -> None
 
 
 def _write(path: Path, text: str) -> None:
-    with _unfinished(path) as made:
-        made.write_text(text)
-        os.replace(made, path)
+    with _making(path) as made:
+        if made:
+            made.write_text(text)
 
 
 def _hash(*parts: str) -> str:
