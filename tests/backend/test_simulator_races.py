@@ -21,9 +21,10 @@ from tinygen.errors import UnavailableError
 
 THREADS, WARP, WORDS = 96, 32, 3
 NOTHING, READ, WRITE, ATOMIC, BLOCK, LANES, SYNC, ARRIVE = range(8)
+FENCE = BLOCK
 
 SOURCE = f"""
-enum {{ NOTHING, READ, WRITE, ATOMIC, BLOCK, LANES, SYNC, ARRIVE }};
+enum {{ NOTHING, READ, WRITE, ATOMIC, BLOCK, LANES, SYNC, ARRIVE, FENCE = BLOCK }};
 
 extern "C" __global__ void interpret(unsigned* out, const int* program, int steps) {{
   __shared__ unsigned words[{WORDS}];
@@ -46,6 +47,21 @@ extern "C" __global__ void interpret(unsigned* out, const int* program, int step
     }}
   }}
   out[threadIdx.x] = sum;
+}}
+
+extern "C" __global__ void interpret_blocks(unsigned* words, const int* program, int steps) {{
+  unsigned short* halves = reinterpret_cast<unsigned short*>(words);
+  unsigned sum = 0;
+  for (int step = 0; step < steps; step++) {{
+    const int entry = program[blockIdx.x * steps + step], operand = entry / 8;
+    switch (entry % 8) {{
+      case READ: sum += halves[operand]; break;
+      case WRITE: halves[operand] = 1; break;
+      case ATOMIC: sum += atomicAdd(&words[operand], 1u); break;
+      case FENCE: __threadfence(); break;
+    }}
+  }}
+  words[{WORDS} + blockIdx.x] = sum;
 }}
 """
 
@@ -91,13 +107,24 @@ def encode(program: list[Step]) -> np.ndarray[Any, Any]:
     return table
 
 
+class Access(NamedTuple):
+    who: int
+    kind: int
+    bytes: frozenset[int]
+
+    def conflicts(self, other: Access) -> bool:
+        agree = self.kind == other.kind and self.kind != WRITE
+        return self.who != other.who and not agree and bool(self.bytes & other.bytes)
+
+
+def access_of(who: int, kind: int, operand: int) -> Access:
+    size = 4 if kind == ATOMIC else 2
+    return Access(who, kind, frozenset(range(size * operand, size * operand + size)))
+
+
 def has_race(program: list[Step]) -> bool:
     before: list[set[int]] = [set() for _ in range(THREADS)]
-    done: list[tuple[int, int, frozenset[int]]] = []  # thread, kind, bytes of each access
-
-    def conflict(a: tuple[int, int, frozenset[int]], b: tuple[int, int, frozenset[int]]) -> bool:
-        agree = a[1] == b[1] and a[1] != WRITE
-        return a[0] != b[0] and not agree and bool(a[2] & b[2])
+    done: list[Access] = []
 
     def join(threads: list[int], known: set[int]) -> None:
         for thread in threads:
@@ -110,10 +137,9 @@ def has_race(program: list[Step]) -> bool:
     everyone = list(range(THREADS))
     for step in program:
         for thread, (kind, operand) in step.accesses.items():
-            size = 4 if kind == ATOMIC else 2
-            access = (thread, kind, frozenset(range(size * operand, size * operand + size)))
+            access = access_of(thread, kind, operand)
             earlier = (i for i in range(len(done)) if i not in before[thread])
-            if any(conflict(access, done[i]) for i in earlier):
+            if any(access.conflicts(done[i]) for i in earlier):
                 return True
             before[thread] = before[thread] | {len(done)}
             done.append(access)
@@ -153,3 +179,67 @@ def test_a_race_is_found_exactly_where_there_is_one(
         except KernelFault as fault:
             found = {finding.kind for finding in fault.findings}
         assert found == ({"race"} if has_race(program) else set())
+
+
+# ---- blocks --------------------------------------------------------------------------------------
+
+data = st.tuples(st.sampled_from([READ, WRITE]), st.sampled_from([4, 5]))
+word = st.tuples(st.just(ATOMIC), st.sampled_from([0, 0, 0, 0, 1, 2]))
+fence = st.just((FENCE, 0))
+messages = st.one_of(
+    st.tuples(data, fence, word),  # tells
+    st.tuples(word, fence, data),  # is told
+    st.tuples(word, fence, data, fence, word),  # passes on
+    st.tuples(st.one_of(data, word, fence), st.one_of(data, word, fence)),
+)
+blocks = st.lists(
+    st.lists(messages, max_size=2).map(lambda told: [step for part in told for step in part]),
+    min_size=2,
+    max_size=4,
+)
+
+
+def have_race(program: list[list[tuple[int, int]]], order: list[int]) -> bool:
+    """What a block did before a fence is told by its atomic operations after it; who meets them by
+    one of their own knows it from the next fence on."""
+    done: list[Access] = []
+    told: list[set[int]] = [set() for _ in range(WORDS)]
+    for block in order:
+        before: set[int] = set()
+        observed: set[int] = set()
+        released: set[int] = set()
+        for kind, operand in program[block]:
+            if kind == FENCE:
+                before |= observed
+                released = set(before)
+                continue
+            access = access_of(block, kind, operand)
+            if any(access.conflicts(done[i]) for i in range(len(done)) if i not in before):
+                return True
+            before.add(len(done))
+            done.append(access)
+            if kind == ATOMIC:
+                observed |= told[operand]
+                told[operand] |= released
+    return False
+
+
+@settings(max_examples=max(100, settings().max_examples))
+@given(blocks)
+def test_a_race_of_blocks_is_found_exactly_where_there_is_one(
+    interpreter: Module, program: list[list[tuple[int, int]]]
+) -> None:
+    """Blocks run one after another, so the order of their atomic operations is known."""
+    table = empty((len(program), max(map(len, program))), np.int32)
+    table[...] = NOTHING
+    for row, block in zip(table, program, strict=True):
+        row[: len(block)] = [kind + 8 * operand for kind, operand in block]
+    args = [empty(WORDS + 4, np.uint32), table, np.int32(table.shape[1])]
+    turns = list(range(len(program)))
+    for schedule, order in (("forward", turns), ("reverse", turns[::-1])):
+        found = set()
+        try:
+            interpreter.launch("interpret_blocks", (len(program),), (1,), args, schedule=schedule)
+        except KernelFault as fault:
+            found = {finding.kind for finding in fault.findings}
+        assert found == ({"block-race"} if have_race(program, order) else set())

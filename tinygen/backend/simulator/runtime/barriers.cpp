@@ -90,11 +90,15 @@ void synchronise() {
   forget_accesses();
   end_requests();
   Knowledge all;
-  for (size_t i = 0; i < rt.count; i++) all.join({nullptr, rt.threads[i].known.foreign});
+  bool any = false;  // mostly there is nothing that the barrier itself does not say
   for (size_t i = 0; i < rt.count; i++) {
-    rt.threads[i].known = all;
-    rt.threads[i].clock++;
+    Thread& thread = rt.threads[i];
+    thread.clock++;
+    any = any || thread.known.own || thread.known.foreign;
+    if (thread.known.foreign) all.join({nullptr, thread.known.foreign});
   }
+  if (!any) return;
+  for (size_t i = 0; i < rt.count; i++) rt.threads[i].known = all;
 }
 
 void release_block_barrier() {

@@ -21,6 +21,30 @@ struct Node {  // one access, or the same by several lanes of a warp at the same
 };
 std::vector<Node> nodes(1);
 
+// One access to global memory, as other blocks see it.
+struct Stamp {
+  uint32_t next;
+  uint32_t block, epoch;
+  Clock clock;
+  uint16_t thread;
+  ByteMask bytes;
+  Place place;
+};
+std::vector<Stamp> stamps(1);
+constexpr int most_stamps = 8;  // of a kind and word; beyond it the oldest are forgotten and a race may be missed
+
+// Takes out of a list those that touch nothing but `bytes`.
+template <class Entry>
+void drop(std::vector<Entry>& entries, uint32_t& first, ByteMask bytes) {
+  for (uint32_t* link = &first; *link;) {
+    if (entries[*link].bytes & ~bytes) {
+      link = &entries[*link].next;
+    } else {
+      *link = entries[*link].next;
+    }
+  }
+}
+
 std::vector<std::unique_ptr<GlobalWord[]>> pool;
 size_t pool_used = 0;
 
@@ -69,15 +93,7 @@ void remember(Word& word, ByteMask bytes, Access kind, Actor by, Place place) {
   const auto warp = uint16_t(by.number / 32);
   const uint32_t lane = 1u << by.number % 32;
   if (kind == Access::write) {  // earlier accesses are ordered before this one, or were reported: it stands for them
-    for (uint32_t& first : word.first) {
-      for (uint32_t* link = &first; *link;) {
-        if (nodes[*link].bytes & ~bytes) {
-          link = &nodes[*link].next;
-        } else {
-          *link = nodes[*link].next;
-        }
-      }
-    }
+    for (uint32_t& first : word.first) drop(nodes, first, bytes);
   } else {
     int looked = 0;
     for (uint32_t i = word.first[int(kind)]; i && looked < 8; i = nodes[i].next, looked++) {
@@ -124,33 +140,40 @@ void for_words(Address a, size_t n, F f) {
   }
 }
 
+// The same for accesses by other blocks, which have no order but what fences and atomic operations gave them.
 void order_blocks(GlobalWord& word, ByteMask bytes, Access kind, Place place, Address a) {
-  auto unordered = [&](const Stamp& stamp) {
-    return stamp.block && stamp.block != rt.block_number && (stamp.bytes & bytes) &&
-           !rt.me->known.covers_foreign(stamp.block, stamp.epoch, stamp.thread, stamp.clock);
-  };
-  const Stamp* races = nullptr;
-  Access with = Access::write;
-  auto consider = [&](const Stamp& stamp, Access other) {
-    if (races || !conflict(kind, other) || !unordered(stamp)) return;
-    races = &stamp;
-    with = other;
-  };
-  consider(word.write, Access::write);
-  consider(word.atomic, Access::atomic);
-  consider(word.reads[0], Access::read);
-  consider(word.reads[1], Access::read);
-  if (races) {
-    note("block-race",
-         std::string(verb(kind)) + " of " + memory.describe(a) + " races with a " + verb(with) +
-             " by another block at " + token(races->place) + ": blocks run in no order",
-         place, races->place);
+  for (const Access with : {Access::write, Access::atomic, Access::read}) {
+    if (!conflict(kind, with)) continue;
+    for (uint32_t i = word.stamps[int(with)]; i; i = stamps[i].next) {
+      const Stamp& stamp = stamps[i];
+      if (stamp.block == rt.block_number || !(stamp.bytes & bytes)) continue;
+      if (rt.me->known.covers_foreign(stamp.block, stamp.epoch, stamp.thread, stamp.clock)) continue;
+      note("block-race",
+           std::string(verb(kind)) + " of " + memory.describe(a) + " races with a " + verb(with) +
+               " by another block at " + token(stamp.place) + ": blocks run in no order",
+           place, stamp.place);
+      break;
+    }
   }
-  Stamp& last = kind == Access::read ? word.reads[0] : kind == Access::write ? word.write : word.atomic;
-  Stamp mine{rt.block_number, rt.epoch, rt.me->clock, uint16_t(rt.me->self.thread), bytes, place};
-  if (last.block == rt.block_number) mine.bytes |= last.bytes;
-  if (kind == Access::read && last.block && last.block != rt.block_number) word.reads[1] = last;
-  last = mine;
+  if (kind == Access::write) {  // stands for what was before, as above
+    for (uint32_t& first : word.stamps) drop(stamps, first, bytes);
+  }
+  const Thread& me = *rt.me;
+  uint32_t& first = word.stamps[int(kind)];
+  int kept = 0;
+  for (uint32_t i = first; i; i = stamps[i].next) {
+    Stamp& stamp = stamps[i];
+    const bool same = stamp.block == rt.block_number && stamp.epoch == rt.epoch && stamp.clock == me.clock &&
+                      stamp.thread == me.self.thread;
+    if (same) {
+      stamp.bytes |= bytes;
+      stamp.place = place;
+      return;
+    }
+    if (++kept == most_stamps) stamp.next = 0;
+  }
+  stamps.push_back({first, rt.block_number, rt.epoch, me.clock, uint16_t(me.self.thread), bytes, place});
+  first = uint32_t(stamps.size() - 1);
 }
 
 }  // namespace
@@ -166,7 +189,10 @@ GlobalWord& GlobalShadow::word(size_t index) {
   return pages_[page][index % page_words];
 }
 
-void reset_global_shadows() { pool_used = 0; }
+void reset_global_shadows() {
+  pool_used = 0;
+  stamps.resize(1);
+}
 
 void forget_accesses() { nodes.resize(1); }
 

@@ -29,19 +29,8 @@ struct SharedWord : Word {
   Clock write_clock = 0;
 };
 
-// One access to global memory, as other blocks see it.
-struct Stamp {
-  uint32_t block = 0;  // 0: none
-  uint32_t epoch = 0;
-  Clock clock = 0;
-  uint16_t thread = 0;
-  ByteMask bytes = 0;
-  Place place = nullptr;
-};
-
 struct GlobalWord : Word {
-  Stamp write, atomic;
-  Stamp reads[2];  // the last ones of two blocks: enough to find that a write races with some read
+  uint32_t stamps[3] = {};  // lists of what all blocks did, by Access; 0: none
 };
 
 // The words of a buffer, made page by page when they are first used; pages come from a pool that launches share.
