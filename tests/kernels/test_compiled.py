@@ -59,9 +59,8 @@ def stacks(folder: Path, kernel: Kernel, architecture: str) -> dict[str, int]:
 @pytest.mark.deep
 @pytest.mark.parametrize("file", FILES)
 def test_nothing_spills(file: str, tmp_path: Path) -> None:
-    fixed = (
-        {"TYPE": "bf16"} if "mma_m16n8k16" in inlined(file) else {}
-    )  # tensor cores take no float
+    tensor_cores = "mma_m16n8k16" in inlined(file)  # which take no float
+    fixed = {"IN": "bf16"} if tensor_cores else {}
     for architecture in architectures(file):
         used = stacks(tmp_path, Kernel(file, "any", **fixed), architecture)
         assert used, f"{file} has no kernels"
