@@ -91,10 +91,11 @@ extern "C" __global__ void __launch_bounds__(256)
 // du = g f'(u), and in the same pass the sums of du over the rows of each blockIdx.y, one row of
 // `partial` (gridDim.y, columns) each, from which `column_sums_finish` of column_sums.cu makes the
 // gradient of the bias: no atomics. Threads as in forward. The sums are of du as it is stored.
-extern "C" __global__ void __launch_bounds__(256)
-    bias_activation_backward(T* __restrict__ du, float* __restrict__ partial,
-                             const T* __restrict__ g, const T* __restrict__ u, int rows,
-                             int columns) {
+// `factor` is u, or f'(u) itself where forward kept that.
+template <bool KEPT_SLOPE>
+DEVICE void activation_backward(T* __restrict__ du, float* __restrict__ partial,
+                                const T* __restrict__ g, const T* __restrict__ factor, int rows,
+                                int columns) {
   __shared__ float scratch[8][32];
   const int column = (blockIdx.x * 32 + threadIdx.x) * VECTOR;
   float sums[VECTOR] = {};
@@ -103,10 +104,11 @@ extern "C" __global__ void __launch_bounds__(256)
       const size_t i = (size_t)row * columns + column;
       float slope[VECTOR], value[VECTOR];
       load(slope, g + i);
-      load(value, u + i);
+      load(value, factor + i);
 #pragma unroll
       for (int j = 0; j < VECTOR; j++) {
-        slope[j] = to_float(from_float<T>(slope[j] * F::slope(value[j])));
+        const float f = KEPT_SLOPE ? value[j] : F::slope(value[j]);
+        slope[j] = to_float(from_float<T>(slope[j] * f));
         sums[j] += slope[j];
       }
       store(du + i, slope);
@@ -119,6 +121,17 @@ extern "C" __global__ void __launch_bounds__(256)
       partial[(size_t)blockIdx.y * columns + column + j] = sum;
     }
   }
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+    bias_activation_backward(T* du, float* partial, const T* g, const T* u, int rows,
+                             int columns) {
+  activation_backward<false>(du, partial, g, u, rows, columns);
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+    bias_slope_backward(T* du, float* partial, const T* g, const T* slope, int rows, int columns) {
+  activation_backward<true>(du, partial, g, slope, rows, columns);
 }
 
 // ---- SwiGLU (Shazeer 2020, arXiv:2002.05202): y = silu(gate) up

@@ -107,6 +107,10 @@ def check_bias(seed: int, rows: int, vectors: int, format: Format, name: str, ve
     du, partial = run(FILE, "bias_activation_backward", grid, (32, 8), args, **fixed)
     truth = format.decode(g) * slope
     assert_accurate(format.decode(du), truth, format.round(truth), format, "du")
+    kept = [matrix, out((2, columns)), g, format.encode(slope), *sizes]
+    again, _ = run(FILE, "bias_slope_backward", grid, (32, 8), kept, **fixed)
+    wanted = format.round(format.decode(g) * format.round(slope))
+    assert (format.decode(again) == wanted).all()
     stored = format.decode(du).astype(float)
     scale = np.abs(stored).sum(0).max()
     error = np.abs(partial.astype(float).sum(0) - stored.sum(0)).max()

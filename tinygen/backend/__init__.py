@@ -39,6 +39,8 @@ class Backend(Protocol):
     array_type: Any
     partial: bool
     """Whether it may lack primitives; an op runs its `reference` where `offers` says no."""
+    caches: bool
+    """Whether work in blocks of a cache's size is faster than all of it at once."""
 
     def offers(
         self, primitives: tuple[str, ...], arrays: Sequence[Array], params: Mapping[str, Any]

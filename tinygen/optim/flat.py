@@ -26,6 +26,7 @@ class FlatParameters:
 
     def __init__(self, parameters: Sequence[Tensor], moments: Sequence[str]) -> None:
         backend = backend_of([p.data for p in parameters])
+        self._piece = BLOCK if backend.caches else None  # of a large parameter, at a time
         dtype = parameters[0].dtype
         self.parameters = list(parameters)
         self.places: list[slice] = []
@@ -93,8 +94,8 @@ class FlatParameters:
         return found
 
     def blocks(self) -> Iterator[tuple[int, slice, Array]]:
-        """The same in pieces of at most BLOCK elements, for elementwise updates: (step, place in
-        the flat arrays, flat gradient).
+        """The same in pieces for elementwise updates: (step, place in the flat arrays, flat
+        gradient). Where a cache is to hold them, none has more than BLOCK elements.
 
         A large gradient is used where it lies; small neighbours are gathered in a scratch block,
         so there is no flat copy of all gradients. The gradient is read-only to the caller.
@@ -109,8 +110,9 @@ class FlatParameters:
                 step, start, stop = self.steps[i], place.start, place.start
             if grad.size > BLOCK:
                 flat = grad.reshape(-1)
-                for low in range(0, grad.size, BLOCK):
-                    high = min(low + BLOCK, grad.size)
+                piece = self._piece or grad.size
+                for low in range(0, grad.size, piece):
+                    high = min(low + piece, grad.size)
                     yield step, slice(start + low, start + high), flat[low:high]
                 start = stop = place.stop
             else:

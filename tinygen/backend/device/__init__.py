@@ -36,6 +36,7 @@ class Primitives:
     """Primitives over `self.xp`, and by kernels; a back end adds its name, arrays, moves, `run`."""
 
     partial = True
+    caches = False
     kernels = True
     """Set to False, the device does without kernels: for comparisons, and to find out."""
     rungs: dict[str, str]

@@ -8,7 +8,9 @@ import numpy as np
 
 from tinygen.backend.device.launching import (
     DTYPES,
+    as_matrix,
     blocks,
+    column_sums,
     contiguous,
     has_elements,
     like,
@@ -54,3 +56,19 @@ def silu_forward(
 ) -> tuple[Array, Array | None]:
     """(u sigmoid(u), its derivative or None)."""
     return activation_forward(backend, u, "silu", with_derivative=with_derivative)
+
+
+def slope_backward(backend: Any, g: Array, slope: Array) -> tuple[Array, Array]:
+    """(g slope, its sums over the rows): g and slope (rows, columns). The gradient before an
+    activation, and that of the bias, in one pass."""
+    g, slope = as_matrix(backend, g), as_matrix(backend, slope)
+    rows, columns = g.shape
+    du = like(backend, g)
+    width = vector(backend, columns, g, slope, du)
+    across = blocks(columns, 32 * width)
+    slices = blocks(persistent(backend, across * blocks(rows, 8)), across)
+    partial = backend.empty((slices, columns), np.float32)
+    kernel = Kernel("activation.cu", "bias_slope_backward", TYPE=type_of(g), VECTOR=width)
+    args = [du, partial, g, slope, np.int32(rows), np.int32(columns)]
+    launch(backend, kernel, (across, slices), (32, 8), args)
+    return du, column_sums(backend, partial, g.dtype)

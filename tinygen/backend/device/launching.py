@@ -104,3 +104,16 @@ def column_sums(backend: Any, partial: Array, dtype: Any) -> Array:
     args = [sums, partial, np.int32(slices), np.int32(columns)]
     launch(backend, kernel, (blocks(columns, 32),), (32, 32), args)
     return sums
+
+
+def bias_gradient(backend: Any, g: Array) -> Array:
+    """The sums of g (rows, columns) over its rows."""
+    g = as_matrix(backend, g)
+    rows, columns = g.shape
+    across = blocks(columns, 32)
+    slices = blocks(persistent(backend, across * blocks(rows, 32)), across)
+    partial = backend.empty((slices, columns), np.float32)
+    kernel = Kernel("column_sums.cu", "column_sums_partial", TYPE=type_of(g))
+    args = [partial, g, np.int32(rows), np.int32(columns)]
+    launch(backend, kernel, (across, slices), (32, 32), args)
+    return column_sums(backend, partial, g.dtype)

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygen.backend.device.activation import slope_backward
+from tinygen.backend.device.launching import bias_gradient
 from tinygen.backend.device.registry import serves
 from tinygen.backend.launch import Kernel, launch
 
@@ -134,17 +136,18 @@ def linear_backward(
     needs: tuple[bool, ...],
 ) -> tuple[Array | None, Array | None, Array | None]:
     """(dx, dweight, dbias), None where `needs` does not ask for one."""
-    g = g if derivative is None else g * derivative
     out_features, in_features = weight.shape
     rows = g.reshape(g.size // out_features if out_features else 0, out_features)
     dx = dweight = dbias = None
+    if derivative is not None and rows.size:
+        rows, dbias = slope_backward(backend, rows, derivative.reshape(rows.shape))
     if needs[0]:
         dx = matmul(backend, rows, weight)[0].reshape(x.shape)
     if needs[1]:
         dweight = matmul(backend, rows.T, x.reshape(len(rows), in_features))[0]
-    if needs[2]:
-        dbias = rows.sum(axis=0)
-    return dx, dweight, dbias
+    if needs[2] and dbias is None:
+        dbias = bias_gradient(backend, rows) if rows.size else rows.sum(axis=0)
+    return dx, dweight, dbias if needs[2] else None
 
 
 def _matrix(backend: Any, x: Array) -> Matrix:

@@ -75,6 +75,7 @@ class NumpyBackend:
     xp = np
     array_type = np.ndarray
     partial = False
+    caches = True
 
     @staticmethod
     def asarray(value: Any) -> Any:
