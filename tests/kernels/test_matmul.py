@@ -43,7 +43,7 @@ def whole_numbers(rng: np.random.Generator, *shape: int, dtype: str) -> np.ndarr
 
 
 def dtype_of(rung: str) -> str:
-    return "float16" if rung == "mma" else "float32"
+    return "float32" if RUNGS[rung].aligned == 1 else "float16"
 
 
 def check_exact(
@@ -69,6 +69,12 @@ def test_whole_numbers_in_every_layout(rung: str, transposed: tuple[bool, bool])
     tile_m, tile_n = RUNGS[rung].tile
     check_exact(rung, tile_m + 1, tile_n - 1, 37, transposed, splits=1)
     check_exact(rung, 5, tile_n, 70, transposed, splits=2, batch=2)
+
+
+@pytest.mark.parametrize("transposed", OF_A_LINEAR_LAYER)
+def test_the_widest_tiles_and_more_than_one_of_each_block(transposed: tuple[bool, bool]) -> None:
+    check_exact("wgmma", 130, 300, 130, transposed, splits=1)
+    check_exact("wgmma", 130, 300, 330, transposed, splits=2)
 
 
 @pytest.mark.parametrize("size", [(1, 1, 1), (1, 130, 3), (130, 1, 9), (3, 5, 0), (16, 16, 65)])

@@ -5,17 +5,25 @@ No GPU has run it yet (docs/gpu-todo.md).
 
 from __future__ import annotations
 
+import ctypes
 import tempfile
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tinygen.backend.device import Primitives
 from tinygen.backend.launch import Kernel, digest, span_of, translation
 from tinygen.backend.nvrtc import compile_cubin
-from tinygen.errors import UnavailableError
+from tinygen.errors import DeviceError, UnavailableError
 from tinygen.files import write_atomically
+
+# Of cuda.h: CUtensorMapDataType, CUtensorMapSwizzle and CUtensorMapL2promotion.
+MAP_TYPES = {"uint16": 1, "float16": 6, "float32": 7}
+MAP_SWIZZLE = {0: 0, 128: 3}
+MAP_L2_128_BYTES = 2
 
 
 class CupyBackend(Primitives):
@@ -94,6 +102,29 @@ class CupyBackend(Primitives):
     def span(self, array: Any) -> Any:
         """The memory from the first element of a view to its last."""
         return self.cupy.lib.stride_tricks.as_strided(array, *span_of(array))
+
+    def tensor_map(self, array: Any, box: Sequence[int], swizzle: int = 128) -> Any:
+        """The 128 bytes of a CUtensorMap, which a kernel takes by value: the window `box` (slowest
+        axis first) that TMA moves over `array`, and its swizzle of 0 or 128 bytes."""
+        rank = array.ndim
+        strides = list(array.strides)
+        for axis in range(rank - 2, -1, -1):  # of an axis of one element the driver wants one too
+            if array.shape[axis] == 1:
+                strides[axis] = strides[axis + 1] * max(1, array.shape[axis + 1])
+        sizes = (ctypes.c_uint64 * rank)(*reversed(array.shape))
+        steps = (ctypes.c_uint64 * (rank - 1))(*reversed(strides[:-1]))
+        window = (ctypes.c_uint32 * rank)(*reversed(box))
+        ones = (ctypes.c_uint32 * rank)(*[1] * rank)
+        storage = ctypes.create_string_buffer(128 + 64)
+        place = -(-ctypes.addressof(storage) // 64) * 64
+        code = ctypes.CDLL("libcuda.so.1").cuTensorMapEncodeTiled(
+            ctypes.c_void_p(place), MAP_TYPES[array.dtype.name], rank,
+            ctypes.c_void_p(self.address(array)), sizes, steps, window, ones,
+            0, MAP_SWIZZLE[swizzle], MAP_L2_128_BYTES, 0,
+        )  # fmt: skip
+        if code:
+            raise DeviceError(f"the driver refuses a tensor map of {array.shape}: error {code}.")
+        return np.frombuffer(ctypes.string_at(place, 128), "V128")
 
     def _loaded(self, kernel: Kernel) -> Any:
         """Compiled to a cubin and loaded from a file: CuPy itself cannot ask for sm_90a."""

@@ -34,8 +34,13 @@ RUNGS = {
     "tiled": Rung("matmul_simt.cu", (32, 32), (32, 8), 32),
     "registers": Rung("matmul_simt.cu", (128, 128), (256,), 8),
     "mma": Rung("matmul_mma.cu", (128, 128), (256,), 32, aligned=8, least=80),
+    "wgmma": Rung("matmul_wgmma.cu", (128, 128), (384,), 64, aligned=8, least=90),
 }
-STAGES = 3
+STAGES = {"mma": 3, "wgmma": 4}
+WIDE = 256
+"""Columns of wgmma's tile where there are tiles enough for every multiprocessor."""
+SLAB = 64
+"""Rows and columns of what wgmma's copies are made of."""
 
 MOST_SPLITS = 16
 STEPS_OF_A_SPLIT = 4
@@ -75,6 +80,8 @@ def matmul(
     left, right = _matrix(backend, a), _matrix(backend, b)
     name = _rung(backend, left, right, rung)
     step = RUNGS[name]
+    if name == "wgmma" and -(-M // step.tile[0]) * (N // WIDE) * count >= backend.multiprocessors:
+        step = step._replace(tile=(step.tile[0], WIDE))
     tiles = -(-M // step.tile[0]) * -(-N // step.tile[1]) * count
     if splits is None:
         idle = backend.multiprocessors // max(1, tiles)
@@ -84,19 +91,29 @@ def matmul(
     slope = backend.empty((count, M, N), a.dtype) if with_slope else None
     ends = [bias, slope, residual]
     sizes = [np.int32(n) for n in (M, N, K)]
-    strides = [np.int64(n) for n in (left.row, right.row, N, left.batch, right.batch, M * N)]
-    factors = [backend.span(x.array) for x in (left, right)]
-    grid = -(-N // step.tile[1]), -(-M // step.tile[0]), count * splits
-    kernel = _kernel(backend, name, left, right, activation, whole=splits == 1)
+    kernel = _kernel(backend, name, step, left, right, activation, whole=splits == 1)
     if splits == 1:
-        args = [*factors, c, *ends, *sizes, *strides, np.int32(1)]
-        launch(backend, kernel, grid, step.block, args, _shared(name, kernel))
+        product, product_ends = c, ends
     else:
-        parts = backend.empty((count, splits, M, N), np.float32)
-        args = [*factors, parts, None, None, None, *sizes, *strides, np.int32(splits)]
-        launch(backend, kernel, grid, step.block, args, _shared(name, kernel))
+        product, product_ends = backend.empty((count, splits, M, N), np.float32), [None] * 3
+    if name == "wgmma":
+        factors = [
+            _map(backend, left, step.tile[0]),
+            _map(backend, right, step.tile[1], turned=True),
+        ]
+        strides, numbers = [N, M * N], [count, splits]
+        grid: tuple[int, ...] = (min(tiles * splits, backend.multiprocessors),)
+    else:
+        factors = [backend.span(x.array) for x in (left, right)]
+        strides, numbers = [left.row, right.row, N, left.batch, right.batch, M * N], [splits]
+        grid = -(-N // step.tile[1]), -(-M // step.tile[0]), count * splits
+    args = [*factors, product, *product_ends, *sizes]
+    args += [np.int64(n) for n in strides] + [np.int32(n) for n in numbers]
+    if product.size:
+        launch(backend, kernel, grid, step.block, args, _shared(name, step, kernel))
+    if splits > 1:
         add = Kernel("matmul_simt.cu", "add_splits", **_types(a), ACTIVATION=activation)
-        args = [parts, c, *ends, *sizes[:2], np.int64(N), np.int64(M * N), np.int32(splits)]
+        args = [product, c, *ends, *sizes[:2], np.int64(N), np.int64(M * N), np.int32(splits)]
         launch(backend, add, (-(-M * N // 256), 1, count), (256,), args)
     if single:
         return c[0], None if slope is None else slope[0]
@@ -170,7 +187,9 @@ def _rung(backend: Any, left: Matrix, right: Matrix, wanted: str | None) -> str:
     tensor_cores = backend.compute_capability >= RUNGS["mma"].least
     sixteen_bits = left.array.dtype.itemsize == 2
     aligned = _aligned(backend, left, 8) and _aligned(backend, right, 8)
-    return "mma" if tensor_cores and sixteen_bits and aligned else "registers"
+    if not (tensor_cores and sixteen_bits and aligned):
+        return "registers"
+    return "wgmma" if backend.compute_capability == RUNGS["wgmma"].least else "mma"
 
 
 def _aligned(backend: Any, x: Matrix, elements: int) -> bool:
@@ -183,8 +202,23 @@ def _types(x: Array) -> dict[str, str]:
     return {"IN": name, "OUT": name}
 
 
+def _map(backend: Any, x: Matrix, tile: int, *, turned: bool = False) -> Any:
+    """How TMA copies a factor: whole rows of 64 of k, or slabs of 64 of k by 64 across it. B's rows
+    run along k where it is transposed, A's where it is not."""
+    lines = x.array.swapaxes(1, 2) if x.transposed else x.array
+    along_k = x.transposed == turned
+    return backend.tensor_map(lines, (1, tile if along_k else SLAB, SLAB))
+
+
 def _kernel(
-    backend: Any, name: str, left: Matrix, right: Matrix, activation: str, *, whole: bool
+    backend: Any,
+    name: str,
+    step: Rung,
+    left: Matrix,
+    right: Matrix,
+    activation: str,
+    *,
+    whole: bool,
 ) -> Kernel:
     """The kernel of a rung; the parts of a split product are float32 and have no epilogue."""
     types = _types(left.array)
@@ -195,14 +229,19 @@ def _kernel(
     if name == "registers":
         four = _aligned(backend, left, 4) and _aligned(backend, right, 4)
         definitions["VECTOR"] = 4 if four and types["IN"] == "float" else 1
+    if name == "wgmma":
+        definitions["BN"] = step.tile[1]
     return Kernel(RUNGS[name].file, f"matmul_{name}", **definitions)
 
 
-def _shared(name: str, kernel: Kernel) -> int:
-    """Bytes of dynamic shared memory: of mma the stages, as matmul_mma.cu has them."""
+def _shared(name: str, step: Rung, kernel: Kernel) -> int:
+    """Bytes of dynamic shared memory: the stages of two tiles, as the kernels lay them out."""
+    if name == "wgmma":
+        barriers = 2 * 8 * STAGES[name]
+        return STAGES[name] * 2 * sum(step.tile) * step.k_step + barriers
     if name != "mma":
         return 0
-    given = dict(kernel.definitions)
-    a = 32 * (128 + 8) if given["TRANSPOSE_A"] else 128 * (32 + 8)
-    b = 128 * (32 + 8) if given["TRANSPOSE_B"] else 32 * (128 + 8)
-    return 2 * STAGES * (a + b)
+    given, (bm, bn), k = dict(kernel.definitions), step.tile, step.k_step
+    a = k * (bm + 8) if given["TRANSPOSE_A"] else bm * (k + 8)
+    b = bn * (k + 8) if given["TRANSPOSE_B"] else k * (bn + 8)
+    return 2 * STAGES[name] * (a + b)
