@@ -53,10 +53,9 @@ def check_exact(
     dtype, rng = dtype_of(rung), np.random.default_rng(M * N + K)
     a = whole_numbers(rng, batch, M, K, dtype=dtype)
     b = whole_numbers(rng, batch, K, N, dtype=dtype)
-    spare = [
-        -n % 8 if rung == "mma" else 3
-        for n in (M if transposed[0] else K, K if transposed[1] else N)
-    ]
+    lengths = M if transposed[0] else K, K if transposed[1] else N  # of the factors' rows
+    aligned = RUNGS[rung].aligned == 8
+    spare = [-n % 8 if aligned else 3 for n in lengths]
     left, right = (stored(x, t, s) for x, t, s in zip((a, b), transposed, spare, strict=True))
     c, slope = matmul(SIM, left, right, rung=rung, splits=splits)
     assert slope is None
