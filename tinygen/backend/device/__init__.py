@@ -19,6 +19,8 @@ from tinygen.backend.device import (  # noqa: F401  # their kernels serve
     group_norm,
     matmul,
     norm,
+    random,
+    rope,
     softmax,
 )
 from tinygen.backend.device.adamw import adamw_by_kernel, adamw_update

@@ -57,6 +57,7 @@ from tinygen.backend.numpy_backend.pooling import (
     max_pool_forward,
 )
 from tinygen.backend.numpy_backend.resize import resize, resize_adjoint
+from tinygen.backend.numpy_backend.rope import rotate_pairs
 from tinygen.backend.numpy_backend.softmax import (
     log_softmax,
     log_softmax_backward,
@@ -142,6 +143,8 @@ class NumpyBackend:
     conv2d_forward = staticmethod(conv2d_forward)
     conv2d_input_gradient = staticmethod(conv2d_input_gradient)
     conv2d_weight_gradient = staticmethod(conv2d_weight_gradient)
+
+    rotate_pairs = staticmethod(rotate_pairs)
 
     embedding_backward = staticmethod(embedding_backward)
     scatter_add = staticmethod(scatter_add)
