@@ -12,7 +12,7 @@ import pytest
 import tinygen as tg
 from tinygen import autograd, ops
 from tinygen.backend import backend_named
-from tinygen.backend.device import launching
+from tinygen.backend.device import launching, linear_cross_entropy
 from tinygen.backend.device.registry import LAUNCHERS
 from tinygen.tensor import Tensor
 
@@ -51,6 +51,13 @@ def case(name: str, rng: np.random.Generator) -> Case:
             (normal(3, 4, 20),),
             ("cross_entropy",),
         ),
+        "linear_cross_entropy": (
+            lambda x, w: ops.linear_cross_entropy(
+                x, w, moved_like(x, targets), ignore_index=-1, label_smoothing=0.1, z_loss=1e-2
+            ),
+            (normal(3, 4, 6), normal(20, 6)),
+            ("linear_cross_entropy",),
+        ),
         "gelu": (ops.gelu, (4 * normal(3, 7, 4),), ("gelu_forward",)),
         "gelu_tanh": (lambda x: ops.gelu(x, "tanh"), (4 * normal(83),), ("gelu_forward",)),
         "silu": (ops.silu, (4 * normal(64, 4),), ("silu_forward",)),
@@ -72,7 +79,7 @@ def case(name: str, rng: np.random.Generator) -> Case:
 NAMES = (
     *("layer_norm", "layer_norm plain", "rms_norm", "rms_norm plain"),
     *("group_norm", "group_norm plain", "softmax", "softmax of columns", "log_softmax"),
-    *("cross_entropy", "gelu", "gelu_tanh", "silu", "embedding"),
+    *("cross_entropy", "linear_cross_entropy", "gelu", "gelu_tanh", "silu", "embedding"),
     *("rope", "rope of neighbours"),
 )
 
@@ -107,6 +114,7 @@ def test_an_op_by_kernels_is_that_of_the_cpu(
     name: str, registers: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(launching, "WORTH_COMPILING", 0 if registers else 1 << 60)
+    monkeypatch.setattr(linear_cross_entropy, "LOGITS", 100)  # five rows at a time
     function, arrays, primitives = case(name, np.random.default_rng(len(name)))
     launched: list[str] = []
     run = SIM.run

@@ -17,6 +17,7 @@ from tinygen.backend.device import (  # noqa: F401  # their kernels serve
     cross_entropy,
     embedding,
     group_norm,
+    linear_cross_entropy,
     matmul,
     norm,
     random,

@@ -44,6 +44,7 @@ from tinygen.backend.numpy_backend.latent import (
     gaussian_latent_forward,
 )
 from tinygen.backend.numpy_backend.linear import linear_backward, linear_forward
+from tinygen.backend.numpy_backend.linear_cross_entropy import linear_cross_entropy
 from tinygen.backend.numpy_backend.norm import (
     layer_norm_backward,
     layer_norm_forward,
@@ -129,6 +130,7 @@ class NumpyBackend:
 
     cross_entropy_forward = staticmethod(cross_entropy_forward)
     cross_entropy_backward = staticmethod(cross_entropy_backward)
+    linear_cross_entropy = staticmethod(linear_cross_entropy)
     soft_cross_entropy_forward = staticmethod(soft_cross_entropy_forward)
     soft_cross_entropy_backward = staticmethod(soft_cross_entropy_backward)
 
