@@ -106,7 +106,6 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   uint32_t prefix = 0, mask = 0;  // the bits of the k-th largest that are known
   int wanted = min(k, vocabulary);
   for (int shift = 24; shift >= 0; shift -= 8) {
-    __syncthreads();
     if (threadIdx.x < 256) counts[threadIdx.x] = 0;
     __syncthreads();
     for (int i = threadIdx.x; i < vocabulary; i += THREADS) {
