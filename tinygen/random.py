@@ -27,7 +27,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from tinygen.arguments import dtype_named, float_dtype, index, integer, is_finite
-from tinygen.backend import Array, backend_named
+from tinygen.backend import Array, Backend, backend_named
 from tinygen.errors import DtypeError, InputError, ShapeError, UsageError
 
 Shape: TypeAlias = "int | Sequence[int]"
@@ -108,8 +108,7 @@ class Generator:
     def words(self, n: int) -> np.ndarray[Any, np.dtype[np.uint64]]:
         """The next `n` 64-bit words; the rest of the last block is skipped."""
         n = integer("words: n", n, least=0)
-        for recorder in _recorders.active:
-            recorder.setdefault(self, self.block)
+        self._note()
         blocks = -(-n // _WORDS_PER_BLOCK)
         drawn = self._philox.random_raw(blocks * _WORDS_PER_BLOCK)
         self.block += blocks
@@ -127,7 +126,12 @@ class Generator:
         range where rounding left it. Where high = low, all numbers are that."""
         dims, dtype = _dims(shape), float_dtype("uniform", dtype)
         low, high = _range(low, high, dtype)
-        unit = self._unit(self._bits(math.prod(dims), dtype), dtype)
+        n, backend = math.prod(dims), backend_named(device)
+        if _draws(backend, "random_uniform", dtype):
+            ends = _within(low, high, dtype)
+            place = self.key, self._passed(n)
+            return backend.random_uniform(*place, n, low, high - low, *ends).reshape(dims)
+        unit = self._unit(self._bits(n, dtype), dtype)
         if (low, high) != (0.0, 1.0):
             unit *= dtype.type(high - low)
             unit += dtype.type(low)
@@ -138,8 +142,10 @@ class Generator:
     def normal(self, shape: Shape = (), dtype: Any = "float32", device: str = "cpu") -> Array:
         """Standard normal numbers."""
         dims, dtype = _dims(shape), float_dtype("normal", dtype)
-        n = math.prod(dims)
+        n, backend = math.prod(dims), backend_named(device)
         half = -(-n // 2)
+        if _draws(backend, "random_normal", dtype):
+            return backend.random_normal(self.key, self._passed(2 * half), n).reshape(dims)
         bits = self._bits(2 * half, dtype)
         radius, angle = (~bits[:half]).astype(dtype), self._unit(bits[half:], dtype)
         radius += 0.5  # ~w + 1/2 = 2^b - (w + 1/2), exact where it is small: in the tail
@@ -186,6 +192,19 @@ class Generator:
         n = integer("permutation: n", n, least=0)
         order = np.argsort(self.words(n), kind="stable")
         return _deliver(order, (n,), device)
+
+    def _note(self) -> None:
+        """Where this stream stands, for whoever records it."""
+        for recorder in _recorders.active:
+            recorder.setdefault(self, self.block)
+
+    def _passed(self, n: int) -> int:
+        """The next block, once the stream has moved on by n numbers of 32 bits, which a device
+        draws by itself."""
+        self._note()
+        place = self.block
+        self.seek(place + -(-n // (2 * _WORDS_PER_BLOCK)))
+        return place
 
     def _bits(self, n: int, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
         """As many bits for each of n numbers as their dtype has: words, or their halves."""
@@ -237,6 +256,11 @@ def _within(low: float, high: float, dtype: np.dtype[Any]) -> tuple[Any, Any]:
     if float(most) >= high:
         most = np.nextafter(most, dtype.type(-math.inf))
     return least, max(least, most)
+
+
+def _draws(backend: Backend, primitive: str, dtype: np.dtype[Any]) -> bool:
+    """Whether the device draws such numbers by itself."""
+    return dtype == np.float32 and backend.partial and backend.offers((primitive,), [], {})
 
 
 def _deliver(array: Array, dims: tuple[int, ...], device: str) -> Array:

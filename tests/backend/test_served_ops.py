@@ -12,7 +12,7 @@ import pytest
 import tinygen as tg
 from tinygen import autograd, ops
 from tinygen.backend import backend_named
-from tinygen.backend.device import launching
+from tinygen.backend.device import launching, linear_cross_entropy
 from tinygen.backend.device.registry import LAUNCHERS
 from tinygen.tensor import Tensor
 
@@ -51,9 +51,22 @@ def case(name: str, rng: np.random.Generator) -> Case:
             (normal(3, 4, 20),),
             ("cross_entropy",),
         ),
+        "linear_cross_entropy": (
+            lambda x, w: ops.linear_cross_entropy(
+                x, w, moved_like(x, targets), ignore_index=-1, label_smoothing=0.1, z_loss=1e-2
+            ),
+            (normal(3, 4, 6), normal(20, 6)),
+            ("linear_cross_entropy",),
+        ),
         "gelu": (ops.gelu, (4 * normal(3, 7, 4),), ("gelu_forward",)),
         "gelu_tanh": (lambda x: ops.gelu(x, "tanh"), (4 * normal(83),), ("gelu_forward",)),
         "silu": (ops.silu, (4 * normal(64, 4),), ("silu_forward",)),
+        "rope": (ops.rope, (normal(2, 5, 12),), ("rotate_pairs",)),
+        "rope of neighbours": (
+            lambda x: ops.rope(x, interleaved=True),
+            (normal(3, 16),),
+            ("rotate_pairs",),
+        ),
         "embedding": (
             lambda w: ops.embedding(moved_like(w, ids), w),
             (normal(7, 12),),
@@ -66,7 +79,8 @@ def case(name: str, rng: np.random.Generator) -> Case:
 NAMES = (
     *("layer_norm", "layer_norm plain", "rms_norm", "rms_norm plain"),
     *("group_norm", "group_norm plain", "softmax", "softmax of columns", "log_softmax"),
-    *("cross_entropy", "gelu", "gelu_tanh", "silu", "embedding"),
+    *("cross_entropy", "linear_cross_entropy", "gelu", "gelu_tanh", "silu", "embedding"),
+    *("rope", "rope of neighbours"),
 )
 
 
@@ -100,6 +114,7 @@ def test_an_op_by_kernels_is_that_of_the_cpu(
     name: str, registers: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(launching, "WORTH_COMPILING", 0 if registers else 1 << 60)
+    monkeypatch.setattr(linear_cross_entropy, "LOGITS", 100)  # five rows at a time
     function, arrays, primitives = case(name, np.random.default_rng(len(name)))
     launched: list[str] = []
     run = SIM.run
@@ -143,3 +158,31 @@ def test_adamw_by_kernel(start: int) -> None:
             )
     for a, b in zip(stored, there, strict=True):
         np.testing.assert_allclose(SIM.to_numpy(b), a, rtol=1e-5, atol=1e-6)
+
+
+def test_random_numbers_of_the_device_are_those_of_the_cpu() -> None:
+    """And the streams stand at the same place after each draw; dropout draws its mask there."""
+    here, there = tg.random.Generator(3), tg.random.Generator(3)
+    for shape in ((7,), (3, 5), (), (0, 2), (2050,)):
+        for draw in ("uniform", "normal"):
+            a = getattr(here, draw)(shape)
+            b = getattr(there, draw)(shape, device="sim")
+            assert type(b) is SIM.array_type
+            assert (b.shape, b.dtype) == (a.shape, a.dtype)
+            exact = 0 if draw == "uniform" else 4e-6
+            np.testing.assert_allclose(SIM.to_numpy(b), a, rtol=0, atol=exact)
+            assert here.state_dict() == there.state_dict()
+    a, b = here.uniform((9,), -2, 5), there.uniform((9,), -2, 5, device="sim")
+    np.testing.assert_array_equal(SIM.to_numpy(b), a)
+    x = np.ones((40, 3), np.float32)
+    dropped = ops.dropout(SIM.asarray(x), 0.3, rng=there)
+    np.testing.assert_array_equal(SIM.to_numpy(dropped), ops.dropout(x, 0.3, rng=here))
+
+
+def test_draws_on_a_device_are_replayed() -> None:
+    rng = tg.random.Generator(0)
+    with tg.random.record_draws() as draws:
+        first = rng.normal((5,), device="sim")
+    with tg.random.replay(draws):
+        again = rng.normal((5,), device="sim")
+    np.testing.assert_array_equal(SIM.to_numpy(first), SIM.to_numpy(again))

@@ -159,11 +159,13 @@ def test_a_module_moves_with_its_state(tmp_path: Any) -> None:
         np.testing.assert_array_equal(value, before[name])
 
 
-def test_random_numbers_are_those_of_the_cpu_bit_for_bit() -> None:
-    for draw in ("uniform", "normal"):
-        here = getattr(tg.random.Generator(3), draw)((5, 4))
-        there = getattr(tg.random.Generator(3), draw)((5, 4), device="sim")
-        np.testing.assert_array_equal(SIM.to_numpy(there), here)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_random_numbers_are_those_of_the_cpu(dtype: str) -> None:
+    """Uniforms and masks bit for bit; normals too, but for the rounding of a kernel's logarithm."""
+    for draw, rounding in (("uniform", 0), ("normal", 4e-6 if dtype == "float32" else 0)):
+        here = getattr(tg.random.Generator(3), draw)((5, 4), dtype=dtype)
+        there = getattr(tg.random.Generator(3), draw)((5, 4), dtype=dtype, device="sim")
+        np.testing.assert_allclose(SIM.to_numpy(there), here, rtol=0, atol=rounding)
     x = tg.ones((4, 5))
     here = tg.ops.dropout(x, 0.5, rng=tg.random.Generator(1))
     there = tg.ops.dropout(x.to("sim"), 0.5, rng=tg.random.Generator(1))

@@ -114,6 +114,9 @@ from tinygen.ops.linalg import (
 from tinygen.ops.linear import (
     linear,
 )
+from tinygen.ops.linear_cross_entropy import (
+    linear_cross_entropy,
+)
 from tinygen.ops.loss import (
     bce_with_logits,
     categorical_kl,
@@ -270,6 +273,7 @@ __all__ = [
     "less",
     "less_equal",
     "linear",
+    "linear_cross_entropy",
     "linspace",
     "log",
     "log1p",

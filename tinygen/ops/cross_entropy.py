@@ -124,7 +124,7 @@ def cross_entropy(
         losses = _soft(logits, rows, targets, label_smoothing, ignore_index, z_loss)
         counted: Any = losses.size
     else:
-        classes = _classes(logits, targets, ignore_index)
+        classes = classes_of("cross_entropy", targets, logits.shape, ignore_index)
         losses = CrossEntropy.apply(
             rows,
             classes,
@@ -158,26 +158,25 @@ def _soft(
     return SoftCrossEntropy.apply(rows, soft, z_loss=z_loss)
 
 
-def _classes(logits: Value, targets: Value, ignore_index: int | None) -> Array:
-    """The integer targets as a flat array, checked."""
+def classes_of(op: str, targets: Value, logits: tuple[int, ...], ignore_index: int | None) -> Array:
+    """The integer targets of logits of this shape, as a flat array, checked."""
     classes = plain(targets)
     if getattr(getattr(classes, "dtype", None), "kind", None) not in ("i", "u"):
         raise DtypeError(
-            "cross_entropy: targets are integers (classes) or floats (distributions), not "
+            f"{op}: targets are integers (classes) or floats (distributions), not "
             f"{getattr(classes, 'dtype', type(classes).__name__)}."
         )
-    if classes.shape != logits.shape[:-1]:
+    if classes.shape != logits[:-1]:
         raise ShapeError(
-            f"cross_entropy: targets of shape {classes.shape} for logits of shape {logits.shape}; "
+            f"{op}: targets of shape {classes.shape} for logits of shape {logits}; "
             "there must be one target per row of logits."
         )
     classes = classes.reshape(-1)
-    V = logits.shape[-1]
-    wrong = (classes < 0) | (classes >= V)
+    wrong = (classes < 0) | (classes >= logits[-1])
     if ignore_index is not None:
         wrong &= classes != ignore_index
     if wrong.any():
         raise OutOfRangeError(
-            f"cross_entropy: target {int(classes[wrong][0])} is not a class: there are {V}."
+            f"{op}: target {int(classes[wrong][0])} is not a class: there are {logits[-1]}."
         )
     return classes

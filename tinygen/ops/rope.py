@@ -21,6 +21,8 @@ class Rope(FusedFunction):
     A rotation's adjoint is the rotation back:  (ga, gb) -> (ga c + gb s, gb c - ga s).
     """
 
+    primitives = ("rotate_pairs",)
+
     @staticmethod
     def reference(x: Value, cos: Array, sin: Array, *, interleaved: bool) -> Value:
         if interleaved:
@@ -33,21 +35,11 @@ class Rope(FusedFunction):
 
     def forward(self, x: Array, cos: Array, sin: Array, *, interleaved: bool) -> Array:
         self.save(cos=cos, sin=sin)
-        return self._rotated(x, cos, sin)
+        return self.backend.rotate_pairs(x, cos, sin, interleaved)
 
     def backward(self, g: Array) -> tuple[Array, None, None]:
-        return self._rotated(g, self.saved.cos, -self.saved.sin), None, None
-
-    def _rotated(self, x: Array, cos: Array, sin: Array) -> Array:
-        half = x.shape[-1] // 2
-        first, second = slice(0, half), slice(half, None)
-        if self.params["interleaved"]:
-            first, second = slice(0, None, 2), slice(1, None, 2)
-        y = self.xp.empty(x.shape, x.dtype)
-        a, b = x[..., first], x[..., second]
-        y[..., first] = a * cos - b * sin
-        y[..., second] = a * sin + b * cos
-        return y
+        s, interleaved = self.saved, self.params["interleaved"]
+        return self.backend.rotate_pairs(g, s.cos, s.sin, interleaved, back=True), None, None
 
 
 def rope(

@@ -17,8 +17,11 @@ from tinygen.backend.device import (  # noqa: F401  # their kernels serve
     cross_entropy,
     embedding,
     group_norm,
+    linear_cross_entropy,
     matmul,
     norm,
+    random,
+    rope,
     softmax,
 )
 from tinygen.backend.device.adamw import adamw_by_kernel, adamw_update

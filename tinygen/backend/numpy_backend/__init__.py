@@ -44,6 +44,7 @@ from tinygen.backend.numpy_backend.latent import (
     gaussian_latent_forward,
 )
 from tinygen.backend.numpy_backend.linear import linear_backward, linear_forward
+from tinygen.backend.numpy_backend.linear_cross_entropy import linear_cross_entropy
 from tinygen.backend.numpy_backend.norm import (
     layer_norm_backward,
     layer_norm_forward,
@@ -57,6 +58,7 @@ from tinygen.backend.numpy_backend.pooling import (
     max_pool_forward,
 )
 from tinygen.backend.numpy_backend.resize import resize, resize_adjoint
+from tinygen.backend.numpy_backend.rope import rotate_pairs
 from tinygen.backend.numpy_backend.softmax import (
     log_softmax,
     log_softmax_backward,
@@ -128,6 +130,7 @@ class NumpyBackend:
 
     cross_entropy_forward = staticmethod(cross_entropy_forward)
     cross_entropy_backward = staticmethod(cross_entropy_backward)
+    linear_cross_entropy = staticmethod(linear_cross_entropy)
     soft_cross_entropy_forward = staticmethod(soft_cross_entropy_forward)
     soft_cross_entropy_backward = staticmethod(soft_cross_entropy_backward)
 
@@ -142,6 +145,8 @@ class NumpyBackend:
     conv2d_forward = staticmethod(conv2d_forward)
     conv2d_input_gradient = staticmethod(conv2d_input_gradient)
     conv2d_weight_gradient = staticmethod(conv2d_weight_gradient)
+
+    rotate_pairs = staticmethod(rotate_pairs)
 
     embedding_backward = staticmethod(embedding_backward)
     scatter_add = staticmethod(scatter_add)

@@ -119,6 +119,67 @@ register(
 )
 
 
+def linear_cross_entropy_args(draw: Draw) -> Call:
+    lead, V, C = draw.shape(0, 2), draw.choice((2, 3, 5)), draw.choice((1, 2, 4))
+    ignored = draw.choice((None, -100))
+    targets = draw.indices(lead, 0, V)
+    if ignored is not None:
+        targets = np.where(draw.indices(lead, 0, 3) == 0, ignored, targets)
+    return Call(
+        draw.array((*lead, C), REAL),
+        draw.array((V, C), REAL),
+        np.asarray(targets),
+        reduction="sum" if ignored is not None else draw.choice(("mean", "sum")),
+        label_smoothing=draw.choice((0.0, 0.1)),
+        ignore_index=ignored,
+        z_loss=draw.choice((0.0, 0.01)),
+    )
+
+
+register(
+    ops.linear_cross_entropy,
+    args=linear_cross_entropy_args,
+    truth=lambda x, weight, targets, **options: cross_entropy(x @ weight.T, targets, **options),
+    bound=conditioned(32, of_largest=32, absolute=32),
+    fused=True,
+    special=False,
+    bad=(
+        bad(
+            "no class",
+            OutOfRangeError,
+            lambda: ops.linear_cross_entropy(zeros(1, 2), zeros(3, 2), np.array([3])),
+        ),
+        bad(
+            "features",
+            ShapeError,
+            lambda: ops.linear_cross_entropy(zeros(1, 2), zeros(3, 4), np.array([0])),
+        ),
+        bad(
+            "rows",
+            ShapeError,
+            lambda: ops.linear_cross_entropy(zeros(2, 2), zeros(3, 2), np.array([0])),
+        ),
+        bad(
+            "no classes",
+            ShapeError,
+            lambda: ops.linear_cross_entropy(zeros(1, 2), zeros(0, 2), np.array([0])),
+        ),
+        bad(
+            "distributions",
+            DtypeError,
+            lambda: ops.linear_cross_entropy(zeros(1, 2), zeros(3, 2), zeros(1)),
+        ),
+        bad(
+            "no reduction",
+            UsageError,
+            lambda: ops.linear_cross_entropy(
+                zeros(1, 2), zeros(3, 2), np.array([0]), reduction="none"
+            ),
+        ),
+    ),
+)
+
+
 # ---- elementwise ---------------------------------------------------------------------------------
 
 
