@@ -32,7 +32,7 @@ def linear_cross_entropy(
     """x (N, C), weight (V, C), targets (N,) -> the sum of the rows' losses, and its gradients
     (dx, dweight), None where `needs` does not ask for one."""
     dx = empty(x.shape, x.dtype) if needs[0] else None
-    dweight = np.zeros(weight.shape, x.dtype) if needs[1] else None
+    dweight = np.zeros(weight.shape, x.dtype) if needs[1] and not len(x) else None
     options = label_smoothing, ignore_index, z_loss
     total = 0.0
     for block in row_blocks(len(x), len(weight), BLOCK):
@@ -40,12 +40,13 @@ def linear_cross_entropy(
         logits = rows @ weight.T
         losses, residual = cross_entropy_forward(logits, classes, *options)
         total += losses.sum(dtype=np.float64)
-        if dx is None and dweight is None:
+        if not any(needs):
             continue
         ones = np.ones(len(rows), x.dtype)
         dlogits = cross_entropy_backward(ones, logits, residual, classes, *options)
         if dx is not None:
             np.matmul(dlogits, weight, out=dx[block])
-        if dweight is not None:
-            dweight += dlogits.T @ rows
+        if needs[1]:
+            product = dlogits.T @ rows
+            dweight = product if dweight is None else np.add(dweight, product, out=dweight)
     return np.asarray(total, x.dtype), dx, dweight
