@@ -76,6 +76,7 @@ DEVICE row_loss loss_of_row(const T* row, int64_t target, int classes, float smo
   const float centre = fabsf(picked) < INFINITY ? picked : 0.0f;
   exp_sum sums[VECTOR];
   float total = 0.0f;
+#pragma unroll 2
   for (int i = threadIdx.x * VECTOR; i < classes; i += THREADS * VECTOR) {
     float x[VECTOR];
     load(x, row + i);
@@ -110,6 +111,7 @@ DEVICE void gradient_of_row(T* gradient, const T* row, const row_loss& r, int64_
   const float probability = expf(-r.nll);
   const float at_target = g * (expm1f(-r.nll) + pull * probability + smoothing) - spread;
   const int vectors = classes / VECTOR;
+#pragma unroll 2
   for (int k = vectors - 1 - (int)threadIdx.x; k >= 0; k -= THREADS) {
     const int i = k * VECTOR;
     float x[VECTOR];

@@ -132,6 +132,18 @@ def test_an_op_by_kernels_is_that_of_the_cpu(
         np.testing.assert_array_equal(c, b)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_an_op_in_float16(name: str) -> None:
+    """That of the CPU in float32, from the same numbers, to the rounding of its results."""
+    function, arrays, _ = case(name, np.random.default_rng(len(name)))
+    halves = tuple(x.astype(np.float16) for x in arrays)
+    wanted = values_and_gradients(function, tuple(x.astype(np.float32) for x in halves), "cpu")
+    found = values_and_gradients(function, halves, "sim")
+    for a, b in zip(wanted, found, strict=True):
+        assert b.dtype == np.float16
+        np.testing.assert_allclose(b, a, rtol=0, atol=4e-3 * max(1, np.abs(a).max()))
+
+
 def test_float64_takes_the_plain_twin(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SIM, "run", None)
     x = np.random.default_rng(0).standard_normal((3, 8))

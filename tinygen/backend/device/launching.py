@@ -29,8 +29,14 @@ WORTH_COMPILING = 1 << 16
 """Elements from which on a kernel is compiled for its number of columns: below, launching is all
 that takes time, and every new shape would cost a compilation."""
 
-BLOCKS_A_MULTIPROCESSOR = 8
-"""Of a persistent grid, whose blocks go over many rows each."""
+MOST_THREADS = 2048
+"""That a multiprocessor runs at once, if none has more than 32 registers."""
+
+THREADS_WITH_ROWS = 1024
+"""The same where each holds parts of rows, in 64 registers at most."""
+
+THREADS_WITH_SUMS = 512
+"""And where it holds sums of columns beside: in 128."""
 
 
 def has_elements(arrays: Sequence[Array], *_: Any) -> bool:
@@ -60,9 +66,10 @@ def blocks(n: int, size: int) -> int:
     return -(-n // size)
 
 
-def persistent(backend: Any, wanted: int) -> int:
-    """Blocks of a grid whose blocks loop: no more than the device runs at once."""
-    return max(1, min(wanted, BLOCKS_A_MULTIPROCESSOR * int(backend.multiprocessors)))
+def persistent(backend: Any, wanted: int, threads: int = 256, resident: int = MOST_THREADS) -> int:
+    """Blocks of a grid whose blocks loop: no more than the device runs at once, with so many
+    `resident` threads a multiprocessor in blocks of `threads`."""
+    return max(1, min(wanted, max(1, resident // threads) * int(backend.multiprocessors)))
 
 
 def vector(backend: Any, n: int, *arrays: Array | None) -> int:
@@ -90,10 +97,13 @@ def in_registers(x: Array) -> bool:
     return columns <= LONGEST_IN_REGISTERS and rows * columns >= WORTH_COMPILING
 
 
-def rows_grid(backend: Any, rows: int, threads: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def rows_grid(
+    backend: Any, rows: int, threads: int, resident: int = THREADS_WITH_ROWS
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Grid and block of the kernels that keep rows in registers."""
     at_once = 4 if threads == 32 else 1
-    return (persistent(backend, blocks(rows, at_once)),), (threads, at_once)
+    grid = persistent(backend, blocks(rows, at_once), threads * at_once, resident)
+    return (grid,), (threads, at_once)
 
 
 def column_sums(backend: Any, partial: Array, dtype: Any) -> Array:
@@ -111,7 +121,7 @@ def bias_gradient(backend: Any, g: Array) -> Array:
     g = as_matrix(backend, g)
     rows, columns = g.shape
     across = blocks(columns, 32)
-    slices = blocks(persistent(backend, across * blocks(rows, 32)), across)
+    slices = blocks(persistent(backend, across * blocks(rows, 32), 1024), across)
     partial = backend.empty((slices, columns), np.float32)
     kernel = Kernel("column_sums.cu", "column_sums_partial", TYPE=type_of(g))
     args = [partial, g, np.int32(rows), np.int32(columns)]

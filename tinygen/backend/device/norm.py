@@ -8,6 +8,7 @@ import numpy as np
 
 from tinygen.backend.device.launching import (
     DTYPES,
+    THREADS_WITH_SUMS,
     as_matrix,
     blocks,
     column_sums,
@@ -112,7 +113,7 @@ def _backward(
 
     if in_registers(source):
         threads, fixed = _fixed(backend, source, grad, dx, weight)
-        grid, block = rows_grid(backend, rows, threads)
+        grid, block = rows_grid(backend, rows, threads, THREADS_WITH_SUMS)
         sums = partial(grid[0])
         args = [dx, *sums[: 1 + of_layer], grad, source, weight, *statistics, None, np.int32(rows)]
         launch(backend, Kernel("norm.cu", f"{name}_backward", **fixed), grid, block, args)
@@ -121,12 +122,13 @@ def _backward(
             args = [dx, grad, source, weight, *statistics, np.int32(columns)]
             kernel = Kernel("norm.cu", f"{name}_backward_long", TYPE=type_of(x))
             launch(backend, kernel, (rows,), (256,), args)
-        slices = persistent(backend, blocks(rows, 32))
+        across = blocks(columns, 32)
+        slices = blocks(persistent(backend, across * blocks(rows, 32), 1024), across)
         sums = partial(slices)
         if any(needs[1:]):
             args = [*sums, grad, source, mean, rstd, np.int32(rows), np.int32(columns)]
             kernel = Kernel("norm.cu", "norm_weights_partial", TYPE=type_of(x))
-            launch(backend, kernel, (blocks(columns, 32), slices), (32, 32), args)
+            launch(backend, kernel, (across, slices), (32, 32), args)
     dweight, dbias = (s if s is None else column_sums(backend, s, x.dtype) for s in sums)
     return None if dx is None else dx.reshape(x.shape), dweight, dbias
 
