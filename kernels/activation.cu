@@ -32,8 +32,8 @@ extern "C" __global__ void activation_naive(T* __restrict__ h, T* __restrict__ s
   if (slope) slope[i] = from_float<T>(F::slope(value));
 }
 
-// A thread takes VECTOR neighbours with one access, and every gridDim.x-th block of them. `slope` may
-// be null. Bytes: a read, and one or two writes.
+// A thread takes VECTOR neighbours with one access, and every gridDim.x-th block of them. `slope`
+// may be null. Bytes: a read, and one or two writes.
 extern "C" __global__ void __launch_bounds__(256)
     activation_forward(T* __restrict__ h, T* __restrict__ slope, const T* __restrict__ u,
                        int64_t n) {
@@ -65,9 +65,9 @@ extern "C" __global__ void bias_activation_naive(T* __restrict__ h, T* __restric
   h[i] = from_float<T>(F::value(to_float(value)));
 }
 
-// Blocks of (32, 8) threads: a thread keeps the bias of its VECTOR columns in registers and walks down
-// the rows, so that the bias is read once a block and nothing is divided. u may be x, or null where
-// no backward follows. Bytes: a read of x, one or two writes.
+// Blocks of (32, 8) threads: a thread keeps the bias of its VECTOR columns in registers and walks
+// down the rows, so that the bias is read once a block and nothing is divided. u may be x, or null
+// where no backward follows. Bytes: a read of x, one or two writes.
 extern "C" __global__ void __launch_bounds__(256)
     bias_activation_forward(T* h, T* u, const T* x, const T* __restrict__ bias, int rows,
                             int columns) {
@@ -136,8 +136,8 @@ extern "C" __global__ void __launch_bounds__(256)
 
 // ---- SwiGLU (Shazeer 2020, arXiv:2002.05202): y = silu(gate) up
 
-// A row of x (rows, 2 columns) holds the gate and then what it lets through: the output of one matrix
-// product for both. Threads as in bias_activation_forward.
+// A row of x (rows, 2 columns) holds the gate and then what it lets through: the output of one
+// matrix product for both. Threads as in bias_activation_forward.
 extern "C" __global__ void __launch_bounds__(256)
     swiglu_forward(T* __restrict__ y, const T* __restrict__ x, int rows, int columns) {
   const int column = (blockIdx.x * 32 + threadIdx.x) * VECTOR;

@@ -5,10 +5,10 @@
 //   m <- beta1 m + g,  v <- beta2 v + g^2
 //   p <- (1 - lr weight_decay) p - lr c1 m / (sqrt(c2 v) + eps),  c = (1 - beta) / (1 - beta^step)
 //
-// The moments are sums, as on the CPU: the scalars c make them the bias-corrected means. lr, the step
-// and the clipping factor lie in device memory, so that a CUDA graph captured once serves every
-// step. Parameters and moments are float32 (the master weights); TYPE is that of the gradients and of
-// the copy of the parameters that the model computes with.
+// The moments are sums, as on the CPU: the scalars c make them the bias-corrected means. lr, the
+// step and the clipping factor lie in device memory, so that a CUDA graph captured once serves
+// every step. Parameters and moments are float32 (the master weights); TYPE is that of the
+// gradients and of the copy of the parameters that the model computes with.
 //
 // Compile-time: TYPE; VECTOR, floats an access: 4, or 1 where a buffer does not begin at 16 bytes.
 #include "reduce.cuh"
@@ -77,8 +77,8 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
 
-// One block of 256 threads: the partial sums (blocks,) to the norm and the clipping factor. A norm that
-// is not finite leaves the gradients as they are: there is no right scale for them.
+// One block of 256 threads: the partial sums (blocks,) to the norm and the clipping factor. A norm
+// that is not finite leaves the gradients as they are: there is no right scale for them.
 extern "C" __global__ void __launch_bounds__(THREADS)
     grad_norm_finish(adamw_state* __restrict__ state, const float* __restrict__ partial,
                      int blocks, float max_norm) {
@@ -93,8 +93,8 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 
 // ---- the step
 
-// One thread: counts the step and makes its scalars, in float64 since 1 - beta^step of float32 would
-// have few digits at first.
+// One thread: counts the step and makes its scalars, in float64 since 1 - beta^step of float32
+// would have few digits at first.
 extern "C" __global__ void adamw_begin(adamw_state* state, double beta1, double beta2, double eps,
                                        double weight_decay) {
   const float step = state->step + 1.0f;
@@ -141,7 +141,9 @@ DEVICE void adamw_vectors(float* __restrict__ param, T* __restrict__ copy, float
     load(second, v + i);
     load(g, grad + i);
 #pragma unroll
-    for (int j = 0; j < VECTOR; j++) adamw_element(p[j], first[j], second[j], g[j], s, beta1, beta2);
+    for (int j = 0; j < VECTOR; j++) {
+      adamw_element(p[j], first[j], second[j], g[j], s, beta1, beta2);
+    }
     store(param + i, p);
     store(m + i, first);
     store(v + i, second);

@@ -32,8 +32,8 @@ extern "C" __global__ void __launch_bounds__(256)
   if (whole + thread < n) y[whole + thread] = from_float<OUT>(to_float(x[whole + thread]));
 }
 
-// Naive: a thread an element of x (rows, columns) -> y (columns, rows), blocks of (32, 8). A warp reads
-// neighbours and writes 32 places that lie `rows` apart.
+// Naive: a thread an element of x (rows, columns) -> y (columns, rows), blocks of (32, 8). A warp
+// reads neighbours and writes 32 places that lie `rows` apart.
 extern "C" __global__ void transpose_naive(OUT* __restrict__ y, const IN* __restrict__ x, int rows,
                                            int columns) {
   const int column = blockIdx.x * 32 + threadIdx.x;
@@ -46,8 +46,8 @@ extern "C" __global__ void transpose_naive(OUT* __restrict__ y, const IN* __rest
 }
 
 // Through shared memory: a block of (32, 8) threads reads a 32 x 32 tile by rows and writes it by
-// columns, so that both are neighbours for a warp. The tile's rows are 33 long: its columns then lie
-// in 32 different banks.
+// columns, so that both are neighbours for a warp. The tile's rows are 33 long: its columns then
+// lie in 32 different banks.
 extern "C" __global__ void __launch_bounds__(256)
     transpose(OUT* __restrict__ y, const IN* __restrict__ x, int rows, int columns) {
   __shared__ float tile[32][33];

@@ -22,8 +22,8 @@ extern "C" __global__ void column_sums_naive(T* __restrict__ out, const T* __res
   out[column] = from_float<T>(sum);
 }
 
-// The rows in slices: block (i, k) of (32, 32) threads sums 32 columns over every gridDim.y-th group
-// of 32 rows, so that the GPU is filled however few columns there are. Bytes: one read of x.
+// The rows in slices: block (i, k) of (32, 32) threads sums 32 columns over every gridDim.y-th
+// group of 32 rows, so that the GPU is filled however few columns there are. Bytes: one read of x.
 extern "C" __global__ void __launch_bounds__(1024)
     column_sums_partial(float* __restrict__ partial, const T* __restrict__ x, int rows,
                         int columns) {
@@ -40,8 +40,8 @@ extern "C" __global__ void __launch_bounds__(1024)
   if (threadIdx.y == 0 && column < columns) partial[(size_t)blockIdx.y * columns + column] = sum;
 }
 
-// The second stage: partial (slices, columns) -> out (columns,). A block of (32, 32) threads sums 32
-// columns.
+// The second stage: partial (slices, columns) -> out (columns,). A block of (32, 32) threads sums
+// 32 columns.
 extern "C" __global__ void __launch_bounds__(1024)
     column_sums_finish(T* __restrict__ out, const float* __restrict__ partial, int slices,
                        int columns) {

@@ -1,14 +1,14 @@
-// Softmax cross-entropy of logits x (rows, classes) for integer targets t, with label smoothing s and
-// z-loss weight z (Chowdhery et al. 2022, section 5):
+// Softmax cross-entropy of logits x (rows, classes) for integer targets t, with label smoothing s
+// and z-loss weight z (Chowdhery et al. 2022, section 5):
 //
 //   lse  = log sum exp(x),  nll = lse - x[t]
 //   loss = (1 - s) nll + s mean(lse - x) + z lse^2
 //   dx   = g ((1 + 2 z lse) softmax(x) - (1 - s) onehot(t) - s / classes)
 //
-// A row whose target is `ignore` has loss and gradient 0, whatever its logits are; every other target
-// is in [0, classes). lse is kept as max x and log sum exp(x - max x), which are not added where that
-// would round; the target's entry of dx is expm1(-nll) instead of softmax - 1, so that a nearly
-// certain target keeps its digits.
+// A row whose target is `ignore` has loss and gradient 0, whatever its logits are; every other
+// target is in [0, classes). lse is kept as max x and log sum exp(x - max x), which are not added
+// where that would round; the target's entry of dx is expm1(-nll) instead of softmax - 1, so that a
+// nearly certain target keeps its digits.
 //
 // Compile-time: TYPE of logits, losses and gradients; VECTOR, elements an access, which divides the
 // number of classes. Sums are float32. Blocks have 256 threads, one block a row.
@@ -66,31 +66,27 @@ extern "C" __global__ void cross_entropy_naive(T* __restrict__ losses, T* __rest
   }
 }
 
-// The loss of the block's row in one pass: each thread keeps VECTOR sums of its own, so that as many
-// exponentials are under way at once. The mean of the logits is taken of x - x[t], which at logits
-// of 1e8 still has digits.
+// The loss of the block's row in one pass. The mean of the logits is taken of x - x[t], which at
+// logits of 1e8 still has digits; only label smoothing needs it.
 DEVICE row_loss loss_of_row(const T* row, int64_t target, int classes, float smoothing,
                             float z_loss) {
   __shared__ float scratch[2 * WARPS];
   const float picked = to_float(row[target]);
   const float centre = fabsf(picked) < INFINITY ? picked : 0.0f;
-  exp_sum sums[VECTOR];
+  exp_sum sum;
   float total = 0.0f;
 #pragma unroll 2
   for (int i = threadIdx.x * VECTOR; i < classes; i += THREADS * VECTOR) {
     float x[VECTOR];
     load(x, row + i);
+    sum.add(x);
+    if (smoothing == 0.0f) continue;
 #pragma unroll
-    for (int j = 0; j < VECTOR; j++) {
-      sums[j].add(x[j]);
-      total += x[j] - centre;
-    }
+    for (int j = 0; j < VECTOR; j++) total += x[j] - centre;
   }
-#pragma unroll
-  for (int j = 1; j < VECTOR; j++) sums[0].add(sums[j]);
 
   row_loss r;
-  r.sum = team_exp_sum<WARPS>(sums[0], scratch);
+  r.sum = team_exp_sum<WARPS>(sum, scratch);
   const float log_sum = r.sum.log_sum(), lse = r.sum.largest + log_sum;
   r.nll = (r.sum.largest - picked) + log_sum;
   r.loss = (1.0f - smoothing) * r.nll + z_loss * lse * lse;
@@ -101,8 +97,8 @@ DEVICE row_loss loss_of_row(const T* row, int64_t target, int classes, float smo
   return r;
 }
 
-// The gradient of the block's row, from its last columns to its first: what was read last lies in the
-// cache. `gradient` and `row` may be one place.
+// The gradient of the block's row, from its last columns to its first: what was read last lies in
+// the cache. `gradient` and `row` may be one place.
 DEVICE void gradient_of_row(T* gradient, const T* row, const row_loss& r, int64_t target,
                             int classes, float g, float smoothing, float z_loss) {
   const float pull = 2.0f * z_loss * (r.sum.largest + r.sum.log_sum());
@@ -118,7 +114,7 @@ DEVICE void gradient_of_row(T* gradient, const T* row, const row_loss& r, int64_
     load(x, row + i);
 #pragma unroll
     for (int j = 0; j < VECTOR; j++) {
-      x[j] = i + j == target ? at_target : factor * expf(x[j] - r.sum.largest) - spread;
+      x[j] = i + j == target ? at_target : factor * __expf(x[j] - r.sum.largest) - spread;
     }
     store(gradient + i, x);
   }

@@ -1,8 +1,8 @@
 // Dropout (Srivastava et al. 2014, inverted): y = x scale where u >= p, else 0, with scale
 // 1 / (1 - p) and u the uniforms that tinygen.random draws at this place of the stream.
 //
-// Backward is the same kernel on g at the same place: the mask is made again, and never stored. That
-// costs arithmetic which a kernel that waits for memory has to spare.
+// Backward is the same kernel on g at the same place: the mask is made again, and never stored.
+// That costs arithmetic which a kernel that waits for memory has to spare.
 //
 // Compile-time: TYPE. x and y are aligned to 16 bytes.
 #include "philox.cuh"

@@ -51,11 +51,11 @@ extern "C" __global__ void embedding_backward_naive(T* __restrict__ dweight,
   dweight[place] = from_float<T>(sum);
 }
 
-// The ids sorted: `order` (n,) lists the positions by id, equal ids in the order of the batch. Block
-// (k, i) of 32 threads adds up CHUNK positions of that list from CHUNK k on, in 32 VECTOR columns,
-// whatever the ids are: a token that fills a tenth of the batch is no bottleneck. A run of one id that
-// lies within the chunk is written to the table, which is zero before. What continues a run of an
-// earlier chunk goes to head (chunks, width), what goes on in a later one to tail; then
+// The ids sorted: `order` (n,) lists the positions by id, equal ids in the order of the batch.
+// Block (k, i) of 32 threads adds up CHUNK positions of that list from CHUNK k on, in 32 VECTOR
+// columns, whatever the ids are: a token that fills a tenth of the batch is no bottleneck. A run of
+// one id that lies within the chunk is written to the table, which is zero before. What continues a
+// run of an earlier chunk goes to head (chunks, width), what goes on in a later one to tail; then
 // `embedding_backward_join` adds them up. Bytes: one read of g.
 extern "C" __global__ void __launch_bounds__(32)
     embedding_backward(T* __restrict__ dweight, float* __restrict__ head,
@@ -95,8 +95,8 @@ extern "C" __global__ void __launch_bounds__(32)
   }
 }
 
-// Block (k, i) as above: if a run begins in chunk k and goes on beyond it, its tail and the heads of
-// the chunks that it reaches, from the first to the last, are the row of the table.
+// Block (k, i) as above: if a run begins in chunk k and goes on beyond it, its tail and the heads
+// of the chunks that it reaches, from the first to the last, are the row of the table.
 extern "C" __global__ void __launch_bounds__(32)
     embedding_backward_join(T* __restrict__ dweight, const float* __restrict__ head,
                             const float* __restrict__ tail, const int64_t* __restrict__ ids,

@@ -8,8 +8,10 @@
 //   gelu       h = u Phi(u), Phi the normal cdf         dh = Phi(u) + u phi(u)
 //
 // (Hendrycks and Gimpel 2016, arXiv:1606.08415; 0.5 (1 + tanh v) is the sigmoid of 2 v, which keeps
-// its relative accuracy for negative u.) Each is a type with value(u) and slope(u), so that a kernel
-// takes it as a template parameter. At -inf all but identity have the value 0; NaN stays NaN.
+// its relative accuracy for negative u.) Each is a type with value(u) and slope(u), so that a
+// kernel takes it as a template parameter. At -inf all but identity have the value 0; NaN stays
+// NaN. Quotients are __fdividef's, good to 2 ulp where the divisor is below 2^126, as all are here:
+// a third of the instructions of an exact one, and no branch.
 #pragma once
 #include "common.cuh"
 
@@ -33,13 +35,13 @@ DEVICE float times_exp(float factor, float x) {
 
 struct silu {
   static DEVICE float value(float u) {
-    return u < -80.0f ? times_exp(u, u) : u / (1.0f + expf(-u));
+    return u < -80.0f ? times_exp(u, u) : __fdividef(u, 1.0f + expf(-u));
   }
 
   static DEVICE float slope(float u) {
     if (u < -80.0f) return times_exp(1.0f + u, u);
     if (u > 80.0f) return 1.0f;
-    const float e = expf(-u), s = 1.0f / (1.0f + e);
+    const float e = expf(-u), s = __fdividef(1.0f, 1.0f + e);
     return s + u * s * (e * s);
   }
 };
@@ -50,7 +52,7 @@ struct gelu_tanh {
 
   static DEVICE float value(float u) {
     const float x = u * (LINEAR + CUBIC * u * u);  // 2 v
-    return x < -80.0f ? times_exp(u, x) : u / (1.0f + expf(-x));
+    return x < -80.0f ? times_exp(u, x) : __fdividef(u, 1.0f + expf(-x));
   }
 
   static DEVICE float slope(float u) {
@@ -58,7 +60,7 @@ struct gelu_tanh {
     const float inner = LINEAR + 3.0f * CUBIC * square;  // 2 dv/du
     if (x < -80.0f) return times_exp(1.0f + u * inner, x);
     if (x > 80.0f) return 1.0f;
-    const float e = expf(-x), s = 1.0f / (1.0f + e);
+    const float e = expf(-x), s = __fdividef(1.0f, 1.0f + e);
     return s + u * s * (e * s) * inner;
   }
 };
@@ -78,7 +80,7 @@ struct gelu {
     d = d * a + 1.1967559294579577f;
     d = d * a + 1.670796427211471f;
     d = d * a + 1.0f;
-    return n / d;
+    return __fdividef(n, d);
   }
 
   static DEVICE float value(float u) {

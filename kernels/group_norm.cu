@@ -5,14 +5,15 @@
 //   dx = rstd (h - mean(h) - xhat mean(h xhat)) with gu = g f'(u), h = gu weight
 //   dweight = sum of gu xhat,  dbias = sum of gu
 //
-// A group is a narrow stripe of an image, and there are few groups: one block a group reads 32 to 64
-// bytes at a time and leaves most of the GPU idle. So an image is cut into chunks of positions, whose
-// partial sums by channel are added up in a second, small kernel, and a third one applies them. Sums
-// are float32, in an order that depends on the launch alone. mean and rstd (N, G) are float32.
+// A group is a narrow stripe of an image, and there are few groups: one block a group reads 32 to
+// 64 bytes at a time and leaves most of the GPU idle. So an image is cut into chunks of positions,
+// whose partial sums by channel are added up in a second, small kernel, and a third one applies
+// them. Sums are float32, in an order that depends on the launch alone. mean and rstd (N, G) are
+// float32.
 //
-// Compile-time: TYPE, ACTIVATION (gelu.cuh), VECTOR, elements an access, which divides C. Blocks have
-// (32, 8) threads: x over 32 VECTOR channels, y over positions; grids are (ceil(C / (32 VECTOR)),
-// chunks, N). weight, bias and slope = f'(u) may be null.
+// Compile-time: TYPE, ACTIVATION (gelu.cuh), VECTOR, elements an access, which divides C. Blocks
+// have (32, 8) threads: x over 32 VECTOR channels, y over positions; grids are (ceil(C / (32
+// VECTOR)), chunks, N). weight, bias and slope = f'(u) may be null.
 #include "gelu.cuh"
 #include "reduce.cuh"
 #include "vector.cuh"
@@ -101,9 +102,10 @@ extern "C" __global__ void __launch_bounds__(256)
   }
 }
 
-// A warp a group of an image, grid (G, N): mean and rstd from the partial sums. With a mean mu_c and
-// a centred sum of squares M_c for each channel over P positions, those of the group are mean(mu_c)
-// and sum M_c + P sum (mu_c - mean)^2 (Chan et al. 1983, eq. 2.1): no difference of large numbers.
+// A warp a group of an image, grid (G, N): mean and rstd from the partial sums. With a mean mu_c
+// and a centred sum of squares M_c for each channel over P positions, those of the group are
+// mean(mu_c) and sum M_c + P sum (mu_c - mean)^2 (Chan et al. 1983, eq. 2.1): no difference of
+// large numbers.
 extern "C" __global__ void __launch_bounds__(32)
     group_norm_statistics(float* __restrict__ mean, float* __restrict__ rstd,
                           const float* __restrict__ partial, const T* __restrict__ x, int chunks,

@@ -6,11 +6,12 @@
 //   dx = rstd (h - mean(h) - xhat mean(h xhat)),  h = g weight;  RMS norm has no mean(h)
 //   dweight = sum over rows of g xhat,  dbias = sum over rows of g
 //
-// Sums are float32, and the variance is taken of the centred row. mean and rstd are float32 whatever
-// TYPE is. Any of weight, bias, residual and the outputs other than y may be null.
+// Sums are float32, and the variance is taken of the centred row. mean and rstd are float32
+// whatever TYPE is. Any of weight, bias, residual and the outputs other than y may be null.
 //
 // Compile-time: TYPE of the arrays; for the kernels that keep a row in registers also COLUMNS,
-// THREADS along a row (32, or the whole block) and VECTOR, elements an access, which divides COLUMNS.
+// THREADS along a row (32, or the whole block) and VECTOR, elements an access, which divides
+// COLUMNS.
 #include "reduce.cuh"
 #include "row.cuh"
 
@@ -108,10 +109,10 @@ extern "C" __global__ void __launch_bounds__(256)
 }
 
 // The row in registers: one read of x and one write of y, 16 bytes an access, and both passes of
-// the variance cost no traffic. Blocks are persistent: as many as the GPU holds, each goes over many
-// rows, so that weight and bias are read once a block; the next row is already on its way while
-// this one is reduced. With `residual`, the normalised row is x + residual, which is also stored
-// in `total`: one kernel in place of two, 4 accesses an element in place of 5.
+// the variance cost no traffic. Blocks are persistent: as many as the GPU holds, each goes over
+// many rows, so that weight and bias are read once a block; the next row is already on its way
+// while this one is reduced. With `residual`, the normalised row is x + residual, which is also
+// stored in `total`: one kernel in place of two, 4 accesses an element in place of 5.
 template <bool CENTRED>
 DEVICE void norm_forward(T* __restrict__ y, T* __restrict__ total, float* __restrict__ mean,
                          float* __restrict__ rstd, const T* __restrict__ x,
@@ -299,7 +300,8 @@ DEVICE void norm_backward(T* __restrict__ dx, float* __restrict__ partial_weight
                           const float* __restrict__ mean, const float* __restrict__ rstd,
                           const T* __restrict__ dresidual, int rows) {
   __shared__ float scratch[2 * WARPS];
-  __shared__ float shared_sums[WARPS == 1 ? 2 * COLUMNS : 1];  // of blocks with several rows at once
+  // Of blocks with several rows at once:
+  __shared__ float shared_sums[WARPS == 1 ? 2 * COLUMNS : 1];
   Row next_g, next_x, scale;
   float dw[ITEMS][VECTOR], db[ITEMS][VECTOR];
 #pragma unroll

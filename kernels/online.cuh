@@ -16,20 +16,33 @@ struct exp_sum {
   // softmax(x) = exp(x - largest) scale(): NaN where there is no distribution.
   DEVICE float scale() const { return 1.0f / (1.0f + others) + (largest - largest); }
 
-  // One exponential a term, whichever of the two is larger.
-  DEVICE void add(float x) {
-    if (x == -INFINITY) return;  // exp(-inf - -inf) would be NaN
-    const float ratio = expf(-fabsf(x - largest));
-    if (x <= largest) {
-      others += ratio;
-    } else {
-      others = (others + 1.0f) * ratio;
-      largest = x;
+  // V terms at once. Where none exceeds the largest so far, which after the first few is so nearly
+  // always, a term costs one approximate exponential and four more instructions.
+  template <int V> DEVICE void add(const float (&x)[V]) {
+    float top = x[0];
+#pragma unroll
+    for (int j = 1; j < V; j++) top = fmaxf(top, x[j]);
+    if (top > largest) {
+      others = (others + 1.0f) * expf(largest - top);
+      float equal = -1.0f;  // one of the new largest ones is left out
+#pragma unroll
+      for (int j = 0; j < V; j++) {
+        if (x[j] == top) equal += 1.0f;
+        else others += expf(x[j] - top);
+      }
+      others += equal;
+      largest = top;
+    } else if (largest > -INFINITY) {
+#pragma unroll
+      for (int j = 0; j < V; j++) others += __expf(x[j] - largest);
+    } else {  // nothing but -inf so far, and NaN, which must not be lost
+#pragma unroll
+      for (int j = 0; j < V; j++) others += x[j] == -INFINITY ? 0.0f : x[j];
     }
   }
 
   DEVICE void add(const exp_sum& s) {
-    if (s.largest == -INFINITY) return;
+    if (s.largest == -INFINITY && s.others == -1.0f) return;  // exp(-inf - -inf) would be NaN
     const float ratio = expf(-fabsf(s.largest - largest));
     if (s.largest <= largest) {
       others += (s.others + 1.0f) * ratio;

@@ -3,8 +3,8 @@
 #pragma once
 #include "common.cuh"
 
-// Where a stream stands, in device memory: a captured graph draws from where the last one ended. The
-// number of a block has 256 bits, the lowest word first.
+// Where a stream stands, in device memory: a captured graph draws from where the last one ended.
+// The number of a block has 256 bits, the lowest word first.
 struct philox_state {
   uint64_t key[2];
   uint64_t block[4];
@@ -19,8 +19,8 @@ DEVICE void philox_skip(uint64_t (&block)[4], uint64_t n) {
   }
 }
 
-// The four words of the n-th block from the state on. NumPy counts before it draws, so that its block
-// n is the function at n + 1.
+// The four words of the n-th block from the state on. NumPy counts before it draws, so that its
+// block n is the function at n + 1.
 DEVICE void philox(uint64_t (&word)[4], const philox_state& state, uint64_t n) {
   uint64_t key0 = state.key[0], key1 = state.key[1];
 #pragma unroll

@@ -1,6 +1,6 @@
 // Random numbers, the same as tinygen.random.Generator draws on the CPU: words and uniforms bit for
-// bit, normals to rounding. A thread makes whole blocks of Philox by itself, from their number: there
-// is no state to hand on, and `random_advance` moves the stream once a draw.
+// bit, normals to rounding. A thread makes whole blocks of Philox by itself, from their number:
+// there is no state to hand on, and `random_advance` moves the stream once a draw.
 #include "philox.cuh"
 
 // After a draw of so many blocks.
@@ -38,7 +38,8 @@ extern "C" __global__ void __launch_bounds__(256)
   }
 }
 
-// Eight words without their first `shift` half words, in three steps, since registers have no index.
+// Eight words without their first `shift` half words, in three steps, since registers have no
+// index.
 DEVICE void shift_half_words(uint64_t (&word)[8], int shift) {
 #pragma unroll
   for (int i = 0; i < 6; i++) word[i] = shift & 4 ? word[i + 2] : word[i];
@@ -50,9 +51,9 @@ DEVICE void shift_half_words(uint64_t (&word)[8], int shift) {
   }
 }
 
-// Standard normal numbers (n,) in pairs by Box-Muller: pair i has its radius from half word i and its
-// angle from half word ceil(n / 2) + i. A thread makes eight pairs, whose radii are one block and whose
-// angles lie in two.
+// Standard normal numbers (n,) in pairs by Box-Muller: pair i has its radius from half word i and
+// its angle from half word ceil(n / 2) + i. A thread makes eight pairs, whose radii are one block
+// and whose angles lie in two.
 extern "C" __global__ void __launch_bounds__(256)
     random_normal(float* __restrict__ out, const philox_state* __restrict__ state, int64_t n) {
   const int64_t pairs = (n + 1) / 2, first = ((int64_t)blockIdx.x * 256 + threadIdx.x) * 8;

@@ -1,8 +1,8 @@
 // Rotary position embedding (Su et al. 2021, section 3.2) of x (rows, 2 half), row r at position
 // r mod T: each pair (a, b) of features turns by its angle, (a c - b s, a s + b c).
 //
-// Pairs are (i, i + half), or (2 i, 2 i + 1) if INTERLEAVED. cos and sin are (T, half). The adjoint is
-// the rotation back: the same kernel with sign = -1.
+// Pairs are (i, i + half), or (2 i, 2 i + 1) if INTERLEAVED. cos and sin are (T, half). The adjoint
+// is the rotation back: the same kernel with sign = -1.
 //
 // Compile-time: TYPE, INTERLEAVED (0 or 1), VECTOR, pairs a thread, which divides half.
 #include "vector.cuh"
@@ -36,8 +36,8 @@ extern "C" __global__ void rope_naive(T* __restrict__ y, const T* __restrict__ x
   y[second] = from_float<T>(a * s + b * c);
 }
 
-// A thread turns VECTOR pairs with 16-byte accesses, over every gridDim.x-th block of them. Bytes: a
-// read and a write of x; the angles come from the cache.
+// A thread turns VECTOR pairs with 16-byte accesses, over every gridDim.x-th block of them. Bytes:
+// a read and a write of x; the angles come from the cache.
 extern "C" __global__ void __launch_bounds__(256)
     rope_rotate(T* __restrict__ y, const T* __restrict__ x, const T* __restrict__ cos,
                 const T* __restrict__ sin, int64_t rows, int tokens, int half, float sign) {

@@ -4,8 +4,8 @@
 #pragma once
 #include "vector.cuh"
 
-// N elements of T over TEAM threads (along x), V neighbours at a time, so that the threads of a warp
-// read neighbouring words. V divides N.
+// N elements of T over TEAM threads (along x), V neighbours at a time, so that the threads of a
+// warp read neighbouring words. V divides N.
 template <typename T, int N, int TEAM, int V> struct packed_row {
   static constexpr int ITEMS = (N + TEAM * V - 1) / (TEAM * V);
 

@@ -7,7 +7,8 @@
 // distribution: its softmax is NaN. Sums are float32.
 //
 // Compile-time: TYPE of the arrays; for the kernels that keep a row in registers also COLUMNS,
-// THREADS along a row (32, or the whole block) and VECTOR, elements an access, which divides COLUMNS.
+// THREADS along a row (32, or the whole block) and VECTOR, elements an access, which divides
+// COLUMNS.
 #include "online.cuh"
 #include "row.cuh"
 
@@ -54,7 +55,10 @@ DEVICE void softmax_of_long_row(T* __restrict__ y, const T* __restrict__ x, int 
   __shared__ float scratch[16];
   const size_t start = (size_t)blockIdx.x * columns;
   exp_sum s;
-  for (int i = threadIdx.x; i < columns; i += 256) s.add(to_float(x[start + i]));
+  for (int i = threadIdx.x; i < columns; i += 256) {
+    const float term[1] = {to_float(x[start + i])};
+    s.add(term);
+  }
   s = team_exp_sum<8>(s, scratch);
   const float log_sum = s.log_sum(), scale = s.scale();
   for (int i = threadIdx.x; i < columns; i += 256) {
@@ -73,8 +77,8 @@ extern "C" __global__ void __launch_bounds__(256)
   softmax_of_long_row<true>(y, x, columns);
 }
 
-// The row in registers: one read, one write, 16 bytes an access. Blocks are persistent, and the next
-// row is on its way while this one is reduced.
+// The row in registers: one read, one write, 16 bytes an access. Blocks are persistent, and the
+// next row is on its way while this one is reduced.
 template <bool LOGARITHM>
 DEVICE void softmax_in_registers(T* __restrict__ y, const T* __restrict__ x, int rows) {
   __shared__ float scratch[2 * WARPS];

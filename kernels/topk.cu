@@ -85,10 +85,11 @@ template <typename V> DEVICE void block_prefix(V value, V (&scratch)[THREADS], V
 }
 
 // A block of 1024 threads a row. The k-th largest value by radix selection: four passes, each of
-// which counts the next 8 bits of the candidates and keeps one of the 256 buckets. Counts are integers,
-// so that the order of the atomic additions does not matter. Then each thread sums the weights of its
-// own stretch of tokens, a prefix sum over the stretches finds the one in which the uniform number
-// falls, and its thread walks it. Six reads of the logits, five of them from the cache, instead of k.
+// which counts the next 8 bits of the candidates and keeps one of the 256 buckets. Counts are
+// integers, so that the order of the atomic additions does not matter. Then each thread sums the
+// weights of its own stretch of tokens, a prefix sum over the stretches finds the one in which the
+// uniform number falls, and its thread walks it. Six reads of the logits, five of them from the
+// cache, instead of k.
 extern "C" __global__ void __launch_bounds__(THREADS)
     topk_sample(int64_t* __restrict__ tokens, const T* __restrict__ logits,
                 const float* __restrict__ uniforms, int vocabulary, int k, float temperature) {
@@ -100,7 +101,9 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   const T* x = logits + (size_t)blockIdx.x * vocabulary;
 
   float largest = -INFINITY;
-  for (int i = threadIdx.x; i < vocabulary; i += THREADS) largest = max_or_inf(largest, to_float(x[i]));
+  for (int i = threadIdx.x; i < vocabulary; i += THREADS) {
+    largest = max_or_inf(largest, to_float(x[i]));
+  }
   largest = team_max<WARPS>(largest, warp_sums);
 
   uint32_t prefix = 0, mask = 0;  // the bits of the k-th largest that are known

@@ -3,9 +3,9 @@
 #pragma once
 #include "common.cuh"
 
-// V elements of T as they lie in memory, at most 16 bytes, at an address that is a multiple of their
-// size: the alignment is what makes a copy of them one instruction. They stay packed in registers
-// until they are computed with.
+// V elements of T as they lie in memory, at most 16 bytes, at an address that is a multiple of
+// their size: the alignment is what makes a copy of them one instruction. They stay packed in
+// registers until they are computed with.
 template <typename T, int V> struct alignas(sizeof(T) * V) packed {
   T element[V];
 };
