@@ -1,4 +1,4 @@
-"""The simulator's driver: builds, arguments, schedules, errors; and CUDA's language in it."""
+"""The simulator's driver: builds, arguments, schedules, errors."""
 
 from __future__ import annotations
 
@@ -50,40 +50,6 @@ extern "C" __global__ void indices(int* out) {
   const int block = (blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
   const int thread = (threadIdx.z * blockDim.y + threadIdx.y) * blockDim.x + threadIdx.x;
   out[block * (blockDim.x * blockDim.y * blockDim.z) + thread] = 1000 * block + thread;
-}
-
-extern "C" __global__ void bits(unsigned* out, const unsigned* a, const unsigned* b, int n) {
-  const int i = threadIdx.x;
-  if (i >= n) return;
-  const unsigned x = a[i], y = b[i];
-  unsigned* row = out + 12 * i;
-  row[0] = __popc(x);
-  row[1] = __clz(int(x));
-  row[2] = __ffs(int(x));
-  row[3] = __brev(x);
-  row[4] = __umulhi(x, y);
-  row[5] = unsigned(__mulhi(int(x), int(y)));
-  row[6] = __funnelshift_l(x, y, 9);
-  row[7] = __funnelshift_r(x, y, 9);
-  row[8] = __byte_perm(x, y, 0x6240);
-  row[9] = max(x, y);
-  row[10] = unsigned(min(int(x), int(y)));
-  row[11] = __float_as_uint(__uint_as_float(x));
-}
-
-extern "C" __global__ void reals(float* out, const float* a, int n) {
-  const int i = threadIdx.x;
-  if (i >= n) return;
-  const float x = a[i];
-  float* row = out + 8 * i;
-  row[0] = rsqrtf(x);
-  row[1] = __expf(-x);
-  row[2] = fmaxf(x, nanf(""));
-  row[3] = max(x, nanf(""));
-  row[4] = __saturatef(x);
-  row[5] = __fmaf_rn(x, x, -1.0f);
-  row[6] = erff(x);
-  row[7] = cospif(x);
 }
 """
 
@@ -322,6 +288,32 @@ def test_a_read_only_array_stays_as_it_is() -> None:
     assert np.isnan(out).all()
 
 
+def test_lines_that_no_launch_has_run_are_known(tmp_path: Path) -> None:
+    file = tmp_path / "branches.cu"
+    file.write_text(
+        """#include "helper.cuh"
+extern "C" __global__ void branches(int* out, int n) {
+  if (n > 0) {
+    out[threadIdx.x] = twice(n);
+  } else {
+    out[threadIdx.x] = -1;
+  }
+}
+"""
+    )
+    helper = tmp_path / "helper.cuh"
+    helper.write_text("inline int twice(int n) {\n  if (n > 5)\n    n++;\n  return 2 * n;\n}\n")
+    out = empty(2, np.int32)
+    for build_number, (n, missing) in enumerate(((1, ({6}, {3})), (-1, (set(), {3})), (6, ()))):
+        module = Module(file, {"BUILD": build_number}, checking=True)
+        module.launch("branches", (1,), (2,), [out, np.int32(n)])
+        reached = Module.lines_reached()
+        for path, lines in zip((file, helper), missing, strict=False):
+            assert {line for line, run in reached[str(path)].items() if not run} == lines
+    assert all(reached[str(file)].values())
+    assert all(reached[str(helper)].values())
+
+
 def test_counters_belong_to_checked_launches() -> None:
     for checking in (False, True):
         fresh = Module(SOURCE, checking=checking)
@@ -332,43 +324,7 @@ def test_counters_belong_to_checked_launches() -> None:
     assert fresh.counters.total("global").bytes == 16
 
 
-# ---- the language --------------------------------------------------------------------------------
-
-
-def test_bit_functions(module: Module) -> None:
-    a = filled([1, 0xF0F0A5C3, 0x80000000, 12345, 0xFFFFFFFF], np.uint32)
-    b = filled([7, 0x0F1E2D3C, 0xDEADBEEF, 0, 0xFFFFFFFE], np.uint32)
-    out = empty((5, 12), np.uint32)
-    module.launch("bits", (1,), (32,), [out, a, b, np.int32(5)])
-    for row, x, y in zip(out.tolist(), a.tolist(), b.tolist(), strict=True):
-        signed_x, signed_y = (v - (v >> 31 << 32) for v in (x, y))
-        both, pool = y << 32 | x, x.to_bytes(4, "little") + y.to_bytes(4, "little")
-        assert row == [
-            x.bit_count(),
-            32 - x.bit_length(),
-            (x & -x).bit_length(),
-            int(f"{x:032b}"[::-1], 2),
-            x * y >> 32,
-            (signed_x * signed_y >> 32) & 0xFFFFFFFF,
-            (both << 9 >> 32) & 0xFFFFFFFF,
-            (both >> 9) & 0xFFFFFFFF,
-            int.from_bytes([pool[i] for i in (0, 4, 2, 6)], "little"),
-            max(x, y),
-            min(signed_x, signed_y) & 0xFFFFFFFF,
-            x,
-        ]
-
-
-def test_real_functions(module: Module) -> None:
-    a = filled([0.25, 1.0, 1.5, 3.0], np.float32)
-    out = empty((4, 8), np.float32)
-    module.launch("reals", (1,), (32,), [out, a, np.int32(4)])
-    x = a.astype(np.float64)
-    erf = [0.27632639, 0.84270079, 0.96610515, 0.99997791]
-    truth = np.stack(
-        [x**-0.5, np.exp(-x), x, x, np.clip(x, 0, 1), x * x - 1, erf, np.cos(np.pi * x)], axis=1
-    )
-    np.testing.assert_allclose(out, truth, rtol=2e-7, atol=1e-7)
+# ---- the documentation ---------------------------------------------------------------------------
 
 
 def test_the_example_of_the_documentation(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,6 +35,7 @@ COMMON = [
     "-fPIC",
     "-fvisibility=hidden",
     "-fno-gnu-unique",
+    "-fno-exceptions",
     "-fno-plt",
     "-fno-finite-loops",  # an endless loop without effect is kept, and so found
     "-fstack-clash-protection",  # large frames meet the page that ends the stack

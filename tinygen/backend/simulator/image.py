@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 RED_ZONE = "sim_red_zone"
 GUARD = "_ZGV"
-ENTRY = "sim_body_"
 OBJECT, NOBITS, SYMBOLS, LOAD = 1, 8, 2, 1
 """STT_OBJECT, SHT_NOBITS, SHT_SYMTAB and PT_LOAD of the ELF format."""
 
@@ -46,7 +45,7 @@ class Image:
         self.file = file
         self.library = ctypes.CDLL(str(path))
         symbols, self._span = _read(path)
-        self.entries = {name for name in symbols if name.startswith(ENTRY)}
+        self.entries = {name for name in symbols if name.startswith("sim_body_")}
         entry = min(self.entries)
         address = ctypes.cast(getattr(self.library, entry), ctypes.c_void_p).value or 0
         self.begin = address - symbols[entry][0]
@@ -56,28 +55,36 @@ class Image:
             for name, (value, size) in symbols.items()
             if name.startswith(("_ZZ", GUARD))
         )
-        self._lines: dict[int, Line] = {}
+        self._chains: dict[int, list[Line]] = {}
 
     def lines(self, places: Iterable[int]) -> dict[int, Line]:
-        """The lines of return addresses, all asked for at once."""
-        unknown = sorted({p for p in places if p not in self._lines and self.begin < p < self.end})
+        """The kernel's lines of return addresses, all asked for at once."""
+        self._find(places)
+        return {place: self._line(self._chains.get(place, [NOWHERE])) for place in places}
+
+    def innermost(self, places: Iterable[int]) -> dict[int, Line]:
+        """The lines where their code is written: in the inlined function, if they are in one."""
+        self._find(places)
+        return {place: self._chains[place][0] for place in places}
+
+    def _find(self, places: Iterable[int]) -> None:
+        unknown = sorted({p for p in places if p not in self._chains and self.begin < p < self.end})
         if unknown:
             # The call lies before the address that it returns to.
             offsets = [hex(place - self.begin - 1) for place in unknown]
             done = subprocess.run(
-                ["addr2line", "-a", "-i", "-e", str(self.path), *offsets],
+                ["addr2line", "-a", "-i", "-e", str(self.path)],
+                input="\n".join(offsets),
                 capture_output=True,
                 text=True,
                 check=True,
             )
             chains = re.split(r"(?m)^0x[0-9a-f]+\n", done.stdout)[1:]
             for place, chain in zip(unknown, chains, strict=True):
-                self._lines[place] = self._line(chain.splitlines())
-        return {place: self._lines.get(place, NOWHERE) for place in places}
+                self._chains[place] = [_frame(text) for text in chain.splitlines()]
 
-    def _line(self, chain: list[str]) -> Line:
+    def _line(self, frames: list[Line]) -> Line:
         """From the innermost inlined function outwards: the first line of the kernel's own file."""
-        frames = [_frame(text) for text in chain]
         mine = next((frame for frame in frames if frame.file == self.file), None)
         if mine is None:
             return frames[0]
@@ -121,11 +128,8 @@ def _read(path: Path) -> tuple[dict[str, tuple[int, int]], int]:
             name, info, _, section, value, length = struct.unpack_from("<IBBHQQ", data, at)
             if not 0 < section < len(headers):
                 continue
-            symbol = data[names + name : data.index(b"\0", names + name)].decode()
-            if info & 15 == OBJECT:
-                wanted = headers[section][1] == NOBITS
-            else:  # a local function, a lambda's say, has a name like that of a local array
-                wanted = symbol.startswith(ENTRY)
-            if wanted:
-                symbols[symbol] = (value, length)
+            if info & 15 == OBJECT and headers[section][1] != NOBITS:
+                continue
+            end = data.index(b"\0", names + name)
+            symbols[data[names + name : end].decode()] = (value, length)
     return symbols, span

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal
 from tinygen.backend.simulator.arguments import Buffer, Parameter, pack
 from tinygen.backend.simulator.build import build
 from tinygen.backend.simulator.counters import Counters, parse_counters
+from tinygen.backend.simulator.coverage import lines_reached
 from tinygen.backend.simulator.faults import Finding, KernelFault, parse_findings
 from tinygen.backend.simulator.image import NOWHERE, RED_ZONE, Image
 from tinygen.backend.simulator.memory import overrun
@@ -110,6 +111,7 @@ class Module:
     """
 
     _turn: ClassVar = threading.Lock()  # the runtime has one state
+    _checked: ClassVar[list[Image]] = []
 
     def __init__(
         self,
@@ -131,6 +133,8 @@ class Module:
         self.checking = checking
         built = build(text, file, defines or {}, folders, checking=checking)
         self._image = Image(built.library, file)
+        if checking:
+            Module._checked.append(self._image)
         self._alignment = built.alignment
         self._parameters = built.kernels
         self._runtime = self._image.library  # which is linked to it, and so finds its functions
@@ -150,6 +154,11 @@ class Module:
         if self._counted is None:
             raise UsageError("counters are taken by a checking build, in a launch: checking=True.")
         return parse_counters(self._counted, self._image)
+
+    @classmethod
+    def lines_reached(cls) -> dict[str, dict[int, bool]]:
+        """By file and line: whether any checked launch of this process has run it (coverage.py)."""
+        return lines_reached(cls._checked)
 
     def launch(
         self,

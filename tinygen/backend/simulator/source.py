@@ -44,7 +44,7 @@ def translate(
         r"\g<type>* const \g<name> = static_cast<\g<type>*>(sim::dynamic_shared());", text
     )
     entries = "".join(f"SIM_EXPORT({name}, {kernel.bounds})\n" for name, kernel in kernels.items())
-    return f'{definitions(defines)}#line 1 "{file}"\n{body}\n{entries}'
+    return f'{definitions(defines)}#line 1 "{file}"\n{body}\n#line 1 "entries"\n{entries}'
 
 
 def definitions(defines: Mapping[str, object]) -> str:

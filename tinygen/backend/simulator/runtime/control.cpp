@@ -1,6 +1,7 @@
 // control.cpp: what the driver calls (module.py).
 #include <algorithm>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "access.hpp"
@@ -19,6 +20,7 @@ extern Index3 block_size, grid_size;
 #pragma GCC visibility push(default)
 namespace {
 std::string text;  // lives until the next call that returns text
+std::unordered_map<Address, std::vector<uint8_t>> reached;  // by image
 }
 
 extern "C" {
@@ -85,12 +87,20 @@ int sim_launch(void (*body)(void*), void* arguments, const sim_options* o) {
   clear_told();
   forget_accesses();
   reset_global_shadows();
+  rt.reached = &reached[o->image_begin];
+  rt.reached->resize(rt.checking ? o->image_end - o->image_begin : 0);
   if (rt.checking) memory.static_words.resize((o->static_end - o->static_begin) / 4 + 2);
   {
     const Signals signals(o->seconds);
     run_launch();
   }
   return int(count_findings());
+}
+
+// A byte for each place of an image: whether a basic block that begins there has run. Null: none has.
+const uint8_t* sim_reached(uint64_t image_begin) {
+  const auto found = reached.find(image_begin);
+  return found == reached.end() || found->second.empty() ? nullptr : found->second.data();
 }
 
 const char* sim_findings() {

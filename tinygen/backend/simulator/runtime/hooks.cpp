@@ -2,9 +2,7 @@
 //
 // -fsanitize=thread makes the compiler announce every load and store, -fsanitize=undefined every undefined operation,
 // -fsanitize-coverage=trace-pc every basic block. These sanitizers' libraries are not linked: the calls come here.
-#include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <string>
 #include <utility>
 
@@ -23,7 +21,6 @@ inline void hook(void* a, size_t n, Access kind, Place place) {
   rt.accounting = true;
   if (visible) maybe_preempt();
 }
-
 
 [[noreturn]] void undefined(const char* what, Place place) {
   if (!rt.me) abort();  // not in a kernel
@@ -84,6 +81,8 @@ void __tsan_init() {}
 void __sanitizer_cov_trace_pc() {
   using sim::rt;
   if (!rt.accounting) return;
+  const sim::Address offset = sim::Address(SIM_CALLER) - sim::memory.image_begin;
+  if (offset < rt.reached->size()) (*rt.reached)[offset] = 1;
   if (rt.expired) sim::stop_endless(SIM_CALLER);
   if (++rt.steps % sim::steps_between_turns) return;
   sim::suspend();  // others may write what this thread's loop reads

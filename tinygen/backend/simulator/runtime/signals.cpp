@@ -44,7 +44,9 @@ void handle(int signal, siginfo_t* info, void* context) {
          " bytes that a thread has here", place);
   }
   if (signal == SIGFPE) stop("undefined", "integer division by zero, or overflow in it", place);
-  if (address < 1 << 20) stop("null-pointer", "access through a null pointer, at byte " + std::to_string(address), place);
+  if (address < 1 << 20) {
+    stop("null-pointer", "access through a null pointer, at byte " + std::to_string(address), place);
+  }
   stop("out-of-bounds", "access to " + memory.describe(address), place);
 }
 

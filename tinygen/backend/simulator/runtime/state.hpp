@@ -132,6 +132,7 @@ struct Runtime {
   Place place = nullptr;        // replaces the caller's address while an asynchronous operation is carried out
   Actor actor;                  // replaces the running thread as the one who accesses memory, likewise
   uint64_t steps = 0;           // basic blocks that were run
+  std::vector<uint8_t>* reached = nullptr;  // by place in the image: basic blocks that ran in any launch
   volatile bool expired = false;  // the launch has computed for too long
 };
 extern Runtime rt;

@@ -132,7 +132,8 @@ void bulk_store_wait(int pending) {
 void finish_stores() {
   auto& stores = rt.me->stores;
   if (stores.empty()) return;
-  note("unawaited-store", "the thread returned before its bulk stores had read shared memory: tma_store_wait<0> is missing",
+  note("unawaited-store",
+       "the thread returned before its bulk stores had read shared memory: tma_store_wait<0> is missing",
        rt.me->last_store);
   if (!stores.open.empty()) stores.commit();
   bulk_store_wait(0);
