@@ -103,6 +103,16 @@ class CupyBackend(Primitives):
         """The memory from the first element of a view to its last."""
         return self.cupy.lib.stride_tricks.as_strided(array, *span_of(array))
 
+    def seconds(self, run: Any) -> float:
+        """How long the GPU was at work between the start and the end of `run`."""
+        with self.device:
+            start, end = (self.cupy.cuda.Event() for _ in range(2))
+            start.record()
+            run()
+            end.record()
+            end.synchronize()
+            return float(self.cupy.cuda.get_elapsed_time(start, end)) / 1e3
+
     def tensor_map(self, array: Any, box: Sequence[int], swizzle: int = 128) -> Any:
         """The 128 bytes of a CUtensorMap, which a kernel takes by value: the window `box` (slowest
         axis first) that TMA moves over `array`, and its swizzle of 0 or 128 bytes."""

@@ -19,6 +19,7 @@ COMMANDS = {
     "sample": "sample from a trained model: text, images, points",
     "eval": "measure a run on the held-out part of its data",
     "data": "list the data sets, or fetch one",
+    "bench": "climb the ladders of kernels: what each rung costs",
     "doctor": "check what tinygen needs on this machine",
 }
 

@@ -8,7 +8,7 @@ through `xp`, NumPy's own functions on the memory of the arrays, as CuPy's would
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -67,8 +67,11 @@ class SimBackend(Primitives):
             return False
         return True
 
-    @staticmethod
+    observe: Callable[[Kernel, Module], None] | None = None
+    """Called after each launch, if set: a checking module has its counters."""
+
     def run(
+        self,
         kernel: Kernel,
         grid: tuple[int, ...],
         block: tuple[int, ...],
@@ -79,6 +82,8 @@ class SimBackend(Primitives):
         checking = os.environ.get("TINYGEN_SIM_CHECK", "0") not in ("", "0")
         module = compiled(*kernel.module, checking)
         module.launch(kernel.name, grid, block, unwrapped(list(args)), shared)
+        if self.observe is not None:
+            self.observe(kernel, module)
 
     @staticmethod
     def span(array: SimArray) -> SimArray:
