@@ -44,6 +44,46 @@ extern "C" __global__ void reals(float* out, const float* a, int n) {
   row[6] = erff(x);
   row[7] = cospif(x);
 }
+
+extern "C" __global__ void shuffles(int* out, const int* in, int operand, int width) {
+  const int x = in[threadIdx.x];
+  int* row = out + threadIdx.x;
+  row[0 * 64] = __shfl_sync(0xFFFFFFFFu, x, operand, width);
+  row[1 * 64] = __shfl_up_sync(0xFFFFFFFFu, x, operand, width);
+  row[2 * 64] = __shfl_down_sync(0xFFFFFFFFu, x, operand, width);
+  row[3 * 64] = __shfl_xor_sync(0xFFFFFFFFu, x, operand, width);
+}
+
+extern "C" __global__ void votes(unsigned* out, const int* in) {
+  const unsigned all = 0xFFFFFFFFu;
+  const int x = in[threadIdx.x];
+  unsigned* row = out + threadIdx.x;
+  row[0 * 64] = __ballot_sync(all, x > 0);
+  row[1 * 64] = __any_sync(all, x == 7);
+  row[2 * 64] = __all_sync(all, x >= 0);
+  row[3 * 64] = __reduce_add_sync(all, x);
+  row[4 * 64] = __reduce_min_sync(all, x);
+  row[5 * 64] = __reduce_max_sync(all, x);
+  row[6 * 64] = __reduce_xor_sync(all, unsigned(x));
+  row[7 * 64] = __syncthreads_count(x > 0);
+  row[8 * 64] = __syncthreads_and(x >= 0);
+  row[9 * 64] = __syncthreads_or(x == 7);
+}
+
+extern "C" __global__ void atomics(unsigned* out, int* old) {
+  const unsigned i = threadIdx.x;
+  atomicAdd(out + 0, i);
+  atomicSub(out + 1, i);
+  atomicMin(out + 2, i + 3);
+  atomicMax(out + 3, i);
+  atomicAnd(out + 4, ~(1u << i % 32));
+  atomicOr(out + 5, 1u << i % 16);
+  atomicXor(out + 6, i);
+  atomicInc(out + 7, 9);
+  atomicDec(out + 8, 9);
+  atomicCAS(out + 9, 5u, 6u);
+  old[i] = int(atomicExch(out + 10, i));
+}
 """
 
 
@@ -97,3 +137,54 @@ def test_real_functions(module: Module) -> None:
         [x**-0.5, np.exp(-x), x, x, np.clip(x, 0, 1), x * x - 1, erf, np.cos(np.pi * x)], axis=1
     )
     np.testing.assert_allclose(out, truth, rtol=2e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize("width", [32, 16, 4, 1])
+@pytest.mark.parametrize("operand", [0, 1, 3, 17])
+def test_shuffles(module: Module, operand: int, width: int) -> None:
+    """A lane whose source lies outside its group of `width` lanes keeps its own value."""
+    x = filled(np.random.default_rng(0).permutation(64), np.int32)
+    out = empty((4, 64), np.int32)
+    module.launch("shuffles", (1,), (64,), [out, x, np.int32(operand), np.int32(width)])
+    lane = np.arange(64)
+    group, within = lane // width * width, lane % width
+    sources = [
+        group + operand % width,
+        np.where(within >= operand, lane - operand, lane),
+        np.where(within + operand < width, lane + operand, lane),
+        np.where((lane ^ operand) < group + width, lane ^ operand, lane),
+    ]
+    np.testing.assert_array_equal(out, x[np.stack(sources) % 64])
+
+
+def test_votes_and_reductions(module: Module) -> None:
+    x = filled(np.random.default_rng(1).integers(0, 7, 64), np.int32)
+    x[40] = 7
+    out = empty((10, 64), np.uint32)
+    module.launch("votes", (1,), (64,), [out, x])
+    for warp in (slice(0, 32), slice(32, 64)):
+        values = x[warp].tolist()
+        told = [
+            sum(1 << lane for lane, v in enumerate(values) if v > 0),
+            7 in values,
+            min(values) >= 0,
+            sum(values),
+            min(values),
+            max(values),
+            np.bitwise_xor.reduce(values),
+            np.count_nonzero(x > 0),
+            1,
+            1,
+        ]
+        np.testing.assert_array_equal(out[:, warp], np.repeat(np.array([told]).T, 32, axis=1))
+
+
+def test_atomic_operations(module: Module) -> None:
+    """64 threads; the counters of Inc and Dec go round at 9."""
+    start = [10, 5000, 50, 5, 2**32 - 1, 0, 0, 0, 0, 5, 99]
+    for schedule in ("forward", "random"):
+        out, old = filled(start, np.uint32), empty(64, np.int32)
+        module.launch("atomics", (1,), (64,), [out, old], schedule=schedule, seed=1)
+        total = 64 * 63 // 2
+        assert out[:10].tolist() == [10 + total, 5000 - total, 3, 63, 0, 0xFFFF, 0, 4, 6, 6]
+        assert sorted([*old.tolist(), int(out[10])]) == [*range(64), 99]
