@@ -103,6 +103,14 @@ class Generator:
             raise UsageError(f"seek: block is {block}; a stream ends before block 2^256.")
         self._start(self.key, block)
 
+    def skip(self, n: int) -> int:
+        """The next block, after which the stream has moved on by n numbers of 32 bits: for a
+        device that draws them by itself."""
+        self._note()
+        place = self.block
+        self.seek(place + -(-n // (2 * _WORDS_PER_BLOCK)))
+        return place
+
     # ---- draws
 
     def words(self, n: int) -> np.ndarray[Any, np.dtype[np.uint64]]:
@@ -129,7 +137,7 @@ class Generator:
         n, backend = math.prod(dims), backend_named(device)
         if _draws(backend, "random_uniform", dtype):
             ends = _within(low, high, dtype)
-            place = self.key, self._passed(n)
+            place = self.key, self.skip(n)
             return backend.random_uniform(*place, n, low, high - low, *ends).reshape(dims)
         unit = self._unit(self._bits(n, dtype), dtype)
         if (low, high) != (0.0, 1.0):
@@ -145,7 +153,7 @@ class Generator:
         n, backend = math.prod(dims), backend_named(device)
         half = -(-n // 2)
         if _draws(backend, "random_normal", dtype):
-            return backend.random_normal(self.key, self._passed(2 * half), n).reshape(dims)
+            return backend.random_normal(self.key, self.skip(2 * half), n).reshape(dims)
         bits = self._bits(2 * half, dtype)
         radius, angle = (~bits[:half]).astype(dtype), self._unit(bits[half:], dtype)
         radius += 0.5  # ~w + 1/2 = 2^b - (w + 1/2), exact where it is small: in the tail
@@ -197,14 +205,6 @@ class Generator:
         """Where this stream stands, for whoever records it."""
         for recorder in _recorders.active:
             recorder.setdefault(self, self.block)
-
-    def _passed(self, n: int) -> int:
-        """The next block, once the stream has moved on by n numbers of 32 bits, which a device
-        draws by itself."""
-        self._note()
-        place = self.block
-        self.seek(place + -(-n // (2 * _WORDS_PER_BLOCK)))
-        return place
 
     def _bits(self, n: int, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
         """As many bits for each of n numbers as their dtype has: words, or their halves."""

@@ -186,9 +186,25 @@ def test_random_numbers_of_the_device_are_those_of_the_cpu() -> None:
             assert here.state_dict() == there.state_dict()
     a, b = here.uniform((9,), -2, 5), there.uniform((9,), -2, 5, device="sim")
     np.testing.assert_array_equal(SIM.to_numpy(b), a)
-    x = np.ones((40, 3), np.float32)
-    dropped = ops.dropout(SIM.asarray(x), 0.3, rng=there)
-    np.testing.assert_array_equal(SIM.to_numpy(dropped), ops.dropout(x, 0.3, rng=here))
+
+
+@pytest.mark.parametrize("shape", [(40, 3), (2, 9, 128), (0, 4), ()])
+def test_dropout_draws_its_mask_inside(shape: tuple[int, ...]) -> None:
+    """The CPU's mask, in forward, backward and second order; the stream stands where it should."""
+    here, there = tg.random.Generator(3), tg.random.Generator(3)
+    x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    for _ in range(2):
+        a = Tensor(x, requires_grad=True)
+        b = Tensor(SIM.asarray(x), requires_grad=True)
+        ys = ops.dropout(a, 0.3, rng=here), ops.dropout(b, 0.3, rng=there)
+        assert here.state_dict() == there.state_dict()
+        for leaf, y in zip((a, b), ys, strict=True):
+            (slope,) = autograd.grad([ops.sum(y * y)], [leaf], create_graph=True)
+            ops.sum(slope * slope).backward()
+        np.testing.assert_array_equal(ys[1].numpy(), ys[0].numpy())
+        assert a.grad is not None
+        assert b.grad is not None
+        np.testing.assert_allclose(b.grad.numpy(), a.grad.numpy(), rtol=1e-6)
 
 
 def test_draws_on_a_device_are_replayed() -> None:

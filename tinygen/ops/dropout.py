@@ -27,6 +27,17 @@ class Dropout(Function):
         return g * self.saved.mask * self.scale, None
 
 
+class DrawnDropout(Function):
+    """The same with a mask that is drawn anew wherever it is needed, and never stored: it is a
+    function of the place in the random stream. Linear, so its derivative is the same of g."""
+
+    def forward(self, x: Array, *, p: float, key: int, block: int) -> Array:
+        return self.backend.dropout(x, p, key, block)
+
+    def backward(self, g: Value) -> Value:
+        return DrawnDropout.apply(g, **self.params)
+
+
 def dropout(x: Value, p: float, *, rng: Generator | None = None, mask: Value = None) -> Any:
     """Each element of `x` zeroed with probability `p`, the others scaled by 1 / (1 - p).
 
@@ -41,8 +52,10 @@ def dropout(x: Value, p: float, *, rng: Generator | None = None, mask: Value = N
         if not isinstance(rng, Generator):
             raise UsageError("dropout: give the random generator (rng=...) or the mask itself.")
         array = plain(x)
-        device = backend_of([array]).device_of(array)
-        mask = rng.uniform(x.shape, device=device) >= p
+        backend = backend_of([array])
+        if backend.partial and backend.offers(("dropout",), [array], {}):
+            return DrawnDropout.apply(x, p=p, key=rng.key, block=rng.skip(array.size))
+        mask = rng.uniform(x.shape, device=backend.device_of(array)) >= p
     elif getattr(getattr(mask, "dtype", None), "kind", None) != "b":
         raise DtypeError("dropout: the mask is a boolean array or Tensor, True = keep.")
     elif mask.shape != x.shape:

@@ -15,6 +15,7 @@ from tinygen.backend.device import (  # noqa: F401  # their kernels serve
     activation,
     attention,
     cross_entropy,
+    dropout,
     embedding,
     group_norm,
     linear_cross_entropy,

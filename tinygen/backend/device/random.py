@@ -21,7 +21,7 @@ def random_uniform(
 ) -> Array:
     """n numbers low + span u, rounded to float32 and brought into [least, most]."""
     out = backend.empty((n,), np.float32)
-    args = [out, _state(backend, key, block), np.int64(n)]
+    args = [out, stream_state(backend, key, block), np.int64(n)]
     args += [np.float32(value) for value in (low, span, least, most)]
     kernel = Kernel("random.cu", "random_uniform")
     launch(backend, kernel, (blocks(n, 8 * THREADS),), (THREADS,), args)
@@ -32,13 +32,13 @@ def random_uniform(
 def random_normal(backend: Any, key: int, block: int, n: int) -> Array:
     """n standard normal float32 numbers."""
     out = backend.empty((n,), np.float32)
-    args = [out, _state(backend, key, block), np.int64(n)]
+    args = [out, stream_state(backend, key, block), np.int64(n)]
     kernel = Kernel("random.cu", "random_normal")
     launch(backend, kernel, (blocks(n, 16 * THREADS),), (THREADS,), args)
     return out
 
 
-def _state(backend: Any, key: int, block: int) -> Array:
+def stream_state(backend: Any, key: int, block: int) -> Array:
     """philox_state of philox.cuh: words of 64 bits, the lowest first."""
     words = [key >> 64 * i for i in range(2)] + [block >> 64 * i for i in range(4)]
     return backend.asarray(np.array([word % 2**64 for word in words], np.uint64))
