@@ -143,7 +143,8 @@ def _compile(
             _run(tools, [*command, "-c", "-o", str(item)], source, what)
             # Found beside each other; the sanitizers' own libraries are not linked: see hooks.cpp.
             beside = [f"-Wl,-soname,{library.name}", "-Wl,-rpath,$ORIGIN", "-Wl,--no-as-needed"]
-            _run(tools, ["-shared", str(item), *beside, *map(str, link), "-o", str(made)], "", what)
+            parts = [str(item), *beside, *map(str, link)]
+            _run(tools, ["-shared", *tools.linker, *parts, "-o", str(made)], "", what)
 
 
 @contextmanager

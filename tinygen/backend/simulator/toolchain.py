@@ -24,6 +24,8 @@ class Toolchain(NamedTuple):
     """The folder of cuda_bf16.h and cuda_fp16.h."""
     processor: tuple[str, ...]
     """Options that let the compiler use this processor's instructions."""
+    linker: tuple[str, ...]
+    """The option for the fastest linker that is here."""
 
 
 @functools.cache
@@ -41,7 +43,8 @@ def require_toolchain() -> Toolchain:
             f"the CUDA simulator compiles kernels with g++ {OLDEST_COMPILER} or newer and reads "
             "their lines with addr2line; install g++ and binutils, or name the compiler in CXX."
         )
-    return Toolchain(compiler, str(version), headers_folder(), _processor())
+    linker = ("-fuse-ld=gold",) if shutil.which("ld.gold") else ()
+    return Toolchain(compiler, str(version), headers_folder(), _processor(), linker)
 
 
 def headers_folder() -> Path:
