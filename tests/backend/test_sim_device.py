@@ -2,6 +2,7 @@
 array anywhere on the way. What differs between the two is the order of sums alone, or a fast path
 against its plain twin."""
 
+import os
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,11 @@ from tinygen.testing.bounds import as_tuple
 from tinygen.testing.catalogue import Op, load
 from tinygen.testing.drawing import Call
 
-SIM = backend_named("sim")
+DEVICE = os.environ.get("TINYGEN_TEST_DEVICE", "sim")
+SIM = backend_named(DEVICE)
 OPS = {name: op for name, op in load().items() if op.takes_arrays}
+
+sim_only = pytest.mark.skipif(DEVICE != "sim", reason="asks what only the simulated device is")
 
 RELATIVE = 1e-11
 """Of the largest element, in float64: the plain twins of fused ops cancel more than those do."""
@@ -119,7 +123,7 @@ def step(loss: Tensor, optimizer: Any) -> float:
 def test_training_steps_are_those_of_the_cpu(steps: Any) -> None:
     """In float64, since AdamW divides a gradient by its own size: where it is near 0, float32 would
     leave its sign to rounding."""
-    (losses, state), (sim_losses, sim_state) = steps("cpu"), steps("sim")
+    (losses, state), (sim_losses, sim_state) = steps("cpu"), steps(DEVICE)
     assert len(set(losses)) == 3
     np.testing.assert_allclose(sim_losses, losses, rtol=1e-9)
     for name, value in state.items():
@@ -131,16 +135,16 @@ def test_training_steps_are_those_of_the_cpu(steps: Any) -> None:
 
 def test_a_tensor_goes_there_and_back_with_its_gradient() -> None:
     x = tg.tensor([1.0, -2.0, 3.0], requires_grad=True)
-    there = x.to("sim")
-    assert (there.device, x.device) == ("sim", "cpu")
-    assert there.to("sim") is there
+    there = x.to(DEVICE)
+    assert (there.device, x.device) == (DEVICE, "cpu")
+    assert there.to(DEVICE) is there
     y = (there * there).to("cpu").sum()
     y.backward()
     assert y.device == "cpu"
     assert x.grad is not None
     assert x.grad.device == "cpu"
     assert x.grad.tolist() == [2.0, -4.0, 6.0]
-    (first,) = autograd.grad((x.to("sim") ** 3).sum(), [x], create_graph=True)
+    (first,) = autograd.grad((x.to(DEVICE) ** 3).sum(), [x], create_graph=True)
     (second,) = autograd.grad(first.sum(), [x])
     assert second.tolist() == [6.0, -12.0, 18.0]
 
@@ -148,12 +152,12 @@ def test_a_tensor_goes_there_and_back_with_its_gradient() -> None:
 def test_a_module_moves_with_its_state(tmp_path: Any) -> None:
     model = nn.Sequential(nn.Linear(3, 4, rng=tg.random.Generator(0)), nn.LayerNorm(4))
     before = model.state_dict()
-    assert model.to("sim") is model
-    assert {p.device for p in model.parameters()} == {"sim"}
+    assert model.to(DEVICE) is model
+    assert {p.device for p in model.parameters()} == {DEVICE}
     save_state(tmp_path / "saved", {"model": model.state_dict()})
     model[0].weight.data[...] = 0
     model.load_state_dict(load_state(tmp_path / "saved")["model"])
-    assert {p.device for p in model.parameters()} == {"sim"}
+    assert {p.device for p in model.parameters()} == {DEVICE}
     model.to("cpu")
     for name, value in model.state_dict().items():
         np.testing.assert_array_equal(value, before[name])
@@ -164,23 +168,24 @@ def test_random_numbers_are_those_of_the_cpu(dtype: str) -> None:
     """Uniforms and masks bit for bit; normals too, but for the rounding of a kernel's logarithm."""
     for draw, rounding in (("uniform", 0), ("normal", 4e-6 if dtype == "float32" else 0)):
         here = getattr(tg.random.Generator(3), draw)((5, 4), dtype=dtype)
-        there = getattr(tg.random.Generator(3), draw)((5, 4), dtype=dtype, device="sim")
+        there = getattr(tg.random.Generator(3), draw)((5, 4), dtype=dtype, device=DEVICE)
         np.testing.assert_allclose(SIM.to_numpy(there), here, rtol=0, atol=rounding)
     x = tg.ones((4, 5))
     here = tg.ops.dropout(x, 0.5, rng=tg.random.Generator(1))
-    there = tg.ops.dropout(x.to("sim"), 0.5, rng=tg.random.Generator(1))
+    there = tg.ops.dropout(x.to(DEVICE), 0.5, rng=tg.random.Generator(1))
     np.testing.assert_array_equal(there.numpy(), here.numpy())
 
 
 @pytest.mark.parametrize("make", [tg.zeros, tg.ones, tg.arange, tg.eye])
 def test_new_tensors_on_the_device(make: Any) -> None:
-    assert make(3, device="sim").device == "sim"
-    np.testing.assert_array_equal(make(3, device="sim").numpy(), make(3).numpy())
+    assert make(3, device=DEVICE).device == DEVICE
+    np.testing.assert_array_equal(make(3, device=DEVICE).numpy(), make(3).numpy())
 
 
 # ---- what may not be -----------------------------------------------------------------------------
 
 
+@sim_only
 def test_numpy_cannot_reach_the_device() -> None:
     x = SIM.asarray(np.ones(3))
     reaching: list[Any] = [
@@ -195,15 +200,16 @@ def test_numpy_cannot_reach_the_device() -> None:
         lambda: SIM.xp.concatenate([x, np.ones(3)]),
     ]
     for reach in reaching:
-        with pytest.raises(DeviceError, match="sim"):
+        with pytest.raises(DeviceError, match=DEVICE):
             reach()
     for hidden in ("ctypes", "data", "tobytes"):
         assert not hasattr(x, hidden)
 
 
+@sim_only
 def test_devices_do_not_mix() -> None:
     for op in (tg.ops.add, tg.ops.matmul, tg.ops.maximum):
-        for left, right in [("cpu", "sim"), ("sim", "cpu")]:
+        for left, right in [("cpu", DEVICE), (DEVICE, "cpu")]:
             with pytest.raises(DeviceError, match=r"x\.to\("):
                 op(tg.ones((2, 2), device=left), tg.ones((2, 2), device=right))
 
@@ -217,6 +223,7 @@ def test_a_gpu_that_is_not_there_is_one_sentence() -> None:
             backend_named(name)
 
 
+@sim_only
 def test_what_ops_ask_of_numpy_is_in_cupy_too() -> None:
     cupy = pytest.importorskip("cupy")
     for name in OPS:

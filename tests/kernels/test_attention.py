@@ -1,6 +1,7 @@
 """kernels/attention_simt.cu through the ops that use it: every rung, forward and backward, around
 the edges of its tiles, with every check of the simulator on."""
 
+import os
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ from tinygen import autograd
 from tinygen.backend import backend_named
 from tinygen.tensor import Tensor
 
-SIM: Any = backend_named("sim")
+DEVICE = os.environ.get("TINYGEN_TEST_DEVICE", "sim")
+SIM: Any = backend_named(DEVICE)
 pytestmark = pytest.mark.skipif(not SIM.launches, reason="no compiler or NVIDIA's headers")
 
 FLOAT32 = 2.0**-24
@@ -29,7 +31,7 @@ def results(arrays: Any, g: Any, dtype: str, device: str, **options: Any) -> lis
     """out, dq, dk, dv."""
     leaves = [Tensor(tg.tensor(a, dtype, device).data, requires_grad=True) for a in arrays]
     y = tg.ops.attention(*leaves, **options)
-    if device == "sim" and dtype != "float64":
+    if device == DEVICE and dtype != "float64":
         assert type(y.node).__name__ == "Attention", "the kernels were not asked"
     gradients = autograd.grad([y], leaves, [tg.tensor(g, dtype, device).data])
     return [t.numpy().astype(np.float64) for t in (y, *gradients)]
@@ -43,7 +45,7 @@ def check(B: int, H: int, group: int, T: int, S: int, D: int, seed: int, **optio
     g = rng.standard_normal(shapes[0]).astype("float32")
     truth = results(arrays, g, "float64", "cpu", **options)
     plain = results(arrays, g, "float32", "cpu", **options)
-    found = results(arrays, g, "float32", "sim", **options)
+    found = results(arrays, g, "float32", DEVICE, **options)
     names = ("out", "dq", "dk", "dv")
     for name, exact, rough, value in zip(names, truth, plain, found, strict=True):
         rounding = 32 * FLOAT32 * np.abs(exact).max(initial=1.0)
@@ -99,7 +101,7 @@ def test_heads_are_read_and_written_where_they_lie_in_one_buffer() -> None:
     rng = np.random.default_rng(1)
     buffer, g = rng.standard_normal((2, 9, 4 * 8)), rng.standard_normal((2, 9, 2 * 8))
     found = []
-    for device, dtype in [("cpu", "float64"), ("sim", "float32")]:
+    for device, dtype in [("cpu", "float64"), (DEVICE, "float32")]:
         qkv = Tensor(tg.tensor(buffer, dtype, device).data, requires_grad=True)
         y = tg.ops.packed_attention(qkv, n_head=2, n_kv_head=1, causal=True)
         (gradient,) = autograd.grad([y], [qkv], [tg.tensor(g, dtype, device).data])
@@ -112,6 +114,6 @@ def test_two_runs_give_the_same_bits() -> None:
     rng = np.random.default_rng(2)
     arrays = [rng.standard_normal((1, 2, 40, 16)) for _ in range(3)]
     g = rng.standard_normal((1, 2, 40, 16))
-    first, again = (results(arrays, g, "float32", "sim", causal=True) for _ in range(2))
+    first, again = (results(arrays, g, "float32", DEVICE, causal=True) for _ in range(2))
     for a, b in zip(first, again, strict=True):
         np.testing.assert_array_equal(a, b)

@@ -1,6 +1,7 @@
 """kernels/matmul_*.cu: every rung, layout, epilogue and split, around the edges of its tiles, with
 every check of the simulator on."""
 
+import os
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ from tinygen.backend.device.matmul import RUNGS, matmul
 from tinygen.backend.launch import Kernel, launch
 from tinygen.tensor import Tensor
 
-SIM: Any = backend_named("sim")
+DEVICE = os.environ.get("TINYGEN_TEST_DEVICE", "sim")
+SIM: Any = backend_named(DEVICE)
 pytestmark = pytest.mark.skipif(not SIM.launches, reason="no compiler or NVIDIA's headers")
 
 LAYOUTS = [(a, b) for a in (False, True) for b in (False, True)]
@@ -149,7 +151,7 @@ def test_a_linear_layer_is_three_launches(activation: str | None) -> None:
     arrays = [rng.standard_normal(shape) for shape in ((3, 5, 12), (20, 12), (20,))]
     g = rng.standard_normal((3, 5, 20))
     found = []
-    for device, dtype in [("cpu", "float64"), ("sim", "float32")]:
+    for device, dtype in [("cpu", "float64"), (DEVICE, "float32")]:
         leaves = [Tensor(tg.tensor(a, dtype, device).data, requires_grad=True) for a in arrays]
         y = tg.ops.linear(*leaves, activation)
         assert type(y.node).__name__ == ("Linear" if dtype == "float32" else type(y.node).__name__)

@@ -1,5 +1,6 @@
 """Whole training steps by our kernels on the simulated device: those of the CPU, to float32."""
 
+import os
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ from tinygen.backend import backend_named
 from tinygen.models.diffusion import UNet, UNetConfig
 from tinygen.models.transformer import GPT, GPTConfig
 
-SIM: Any = backend_named("sim")
+DEVICE = os.environ.get("TINYGEN_TEST_DEVICE", "sim")
+SIM: Any = backend_named(DEVICE)
 pytestmark = pytest.mark.skipif(not SIM.launches, reason="no compiler or NVIDIA's headers")
 
 LR = 1e-2
@@ -49,7 +51,7 @@ def steps(family: Any, device: str, optimiser: Any) -> tuple[list[float], dict[s
 def test_three_steps_of_sgd_leave_the_same_parameters(family: Any) -> None:
     """To 1e-5, a thousandth of a step with a gradient of 1."""
     (losses, state), (found, found_state) = (
-        steps(family, device, tg.optim.SGD) for device in ("cpu", "sim")
+        steps(family, device, tg.optim.SGD) for device in ("cpu", DEVICE)
     )
     assert len(set(losses)) == 3
     np.testing.assert_allclose(found, losses, rtol=1e-5)
@@ -61,17 +63,19 @@ def test_three_steps_of_sgd_leave_the_same_parameters(family: Any) -> None:
 def test_three_steps_of_adamw_go_down_alike(family: Any) -> None:
     """Losses to 1e-4; of parameters whose gradient is near 0, rounding decides the sign, and AdamW
     makes a whole step of it."""
-    losses, found = (steps(family, device, tg.optim.AdamW)[0] for device in ("cpu", "sim"))
+    losses, found = (steps(family, device, tg.optim.AdamW)[0] for device in ("cpu", DEVICE))
     np.testing.assert_allclose(found, losses, rtol=1e-4)
 
 
 def test_the_kernels_were_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    launched = set()
-    run = type(SIM).run
-    monkeypatch.setattr(
-        SIM, "run", lambda kernel, *rest: (launched.add(kernel.name), run(kernel, *rest))[1]
-    )
-    model, loss_of = gpt("sim")
+    launched, run = set(), SIM.run
+
+    def noted(kernel: Any, *rest: Any) -> None:
+        launched.add(kernel.name)
+        run(kernel, *rest)
+
+    monkeypatch.setattr(SIM, "run", noted)
+    model, loss_of = gpt(DEVICE)
     optimizer = tg.optim.AdamW(model.parameters(), lr=LR)
     loss_of().backward()
     optimizer.step()

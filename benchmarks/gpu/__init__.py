@@ -1,0 +1,1 @@
+"""All that waits for a GPU, by one command: python -m benchmarks.gpu"""

@@ -1,0 +1,109 @@
+"""The stages, and the process that runs one: python -m benchmarks.gpu.stages STAGE DEVICE FILE"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.gpu import matmul, memory, sdpa
+from tinygen.backend import backend_named
+
+Found = dict[str, Any]
+
+
+def conformance(device: str, quick: bool) -> Found:
+    """one tiny kernel for each wrapped instruction, against what the simulator says"""
+    return _pytest(device, "tests/kernels/test_conformance.py")
+
+
+def tests(device: str, quick: bool) -> Found:
+    """every op and every kernel on the device, against the CPU"""
+    paths = ["tests/backend/test_sim_device.py"]
+    if not quick:
+        paths += [
+            f"tests/kernels/test_{name}.py" for name in ("matmul", "attention", "training_step")
+        ]
+    return _pytest(device, *paths)
+
+
+def sanitizers(device: str, quick: bool) -> Found:
+    """compute-sanitizer over the kernels' tests: memory, races, barriers, uninitialised reads"""
+    tool = shutil.which("compute-sanitizer")
+    if tool is None or not device.startswith("cuda"):
+        return {"passed": quick, "skipped": "compute-sanitizer is not installed"}
+    found: Found = {}
+    for check in ("memcheck", "racecheck", "synccheck", "initcheck"):
+        command = [tool, "--tool", check, "--error-exitcode", "9", sys.executable, "-m", "pytest"]
+        paths = ["tests/kernels/test_matmul.py", "tests/kernels/test_attention.py"]
+        done = subprocess.run(
+            [*command, "-q", "-n0", "-x", *paths],
+            env=_environment(device),
+            capture_output=True,
+            text=True,
+        )
+        found[check] = {"code": done.returncode, "tail": done.stdout[-800:]}
+    return {"passed": all(check["code"] == 0 for check in found.values()), **found}
+
+
+def _pytest(device: str, *paths: str) -> Found:
+    command = [sys.executable, "-m", "pytest", "-q", "-n0", *paths]
+    done = subprocess.run(command, env=_environment(device), capture_output=True, text=True)
+    print(done.stdout[-2000:])
+    return {"passed": done.returncode == 0, "tail": done.stdout[-2000:]}
+
+
+def _environment(device: str) -> dict[str, str]:
+    return {**os.environ, "TINYGEN_TEST_DEVICE": device}
+
+
+STAGES: dict[str, Callable[[str, bool], Found]] = {
+    "conformance": conformance,
+    "tests": tests,
+    "sanitizers": sanitizers,
+    "memory": memory.stage,
+    "matmul": matmul.stage,
+    "attention": sdpa.stage,
+}
+
+
+def provenance(device: str) -> dict[str, Any]:
+    """Where and of what a figure was taken; no names, no paths."""
+    backend: Any = backend_named(device)
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True).stdout
+    record = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit.strip(),
+        "device": backend.name,
+        "python": platform.python_version(),
+    }
+    if device.startswith("cuda"):
+        cupy = backend.cupy
+        properties = cupy.cuda.runtime.getDeviceProperties(backend.device.id)
+        record |= {
+            "gpu": properties["name"].decode(),
+            "cupy": cupy.__version__,
+            "driver": cupy.cuda.runtime.driverGetVersion(),
+            "runtime": cupy.cuda.runtime.runtimeGetVersion(),
+        }
+    return record
+
+
+def main() -> int:
+    stage, device, file, *quick = sys.argv[1:]
+    record = provenance(device)
+    found = STAGES[stage](device, bool(quick))
+    found = {"stage": stage, "passed": True, **found, "provenance": record}
+    Path(file).write_text(json.dumps(found, indent=1) + "\n")
+    return 0 if found["passed"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
