@@ -719,6 +719,16 @@ extern "C" __global__ void wgmma_not_fenced(float* out) {
   if (threadIdx.x == 0) out[0] = d[0];
 }
 
+extern "C" __global__ void wgmma_of_different_factors(float* out) {
+  const uint64_t tile = fill_tile(true);
+  float d[32];
+  wgmma_fence();
+  wgmma<64, bf16, 0, 0>(d, tile + 2 * (threadIdx.x % 2), tile, 0);  // BUG: wgmma
+  wgmma_commit();
+  wgmma_wait<0>();
+  if (threadIdx.x == 0) out[0] = d[0];
+}
+
 extern "C" __global__ void wgmma_proxy_not_fenced(float* out) {
   const uint64_t tile = fill_tile(false);
   float d[32];

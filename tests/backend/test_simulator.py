@@ -130,6 +130,16 @@ def test_sound_kernels_are_silent(
     np.testing.assert_array_equal(out, launch(fast, name, **options))
 
 
+def test_every_kind_of_finding_is_planted_and_documented() -> None:
+    root = Path(__file__).parents[2]
+    runtime = (root / "tinygen" / "backend" / "simulator" / "runtime").glob("*.?pp")
+    calls = re.compile(r'\b(?:note|stop|report|trap)\(\s*"([a-z-]+)"')
+    kinds = {kind for path in runtime for kind in calls.findall(path.read_text())}
+    assert "race" in kinds
+    assert kinds <= {kind for bugs in FOUND.values() for _, kind in bugs}
+    assert kinds <= set(re.findall(r"`([a-z-]+)`", (root / "docs" / "simulator.md").read_text()))
+
+
 @pytest.mark.parametrize("name", COUNTED)
 def test_counters_tell_the_cost_of_a_line(checked: Module, name: str) -> None:
     """Bank conflicts and uncoalesced accesses, against what the kernel's comments say by hand."""
