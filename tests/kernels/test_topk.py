@@ -36,11 +36,11 @@ def check(seed: int, rows: int, vocabulary: int, k: int, format: Format, steps: 
         assert (probabilities[np.arange(rows), got] > 0).all()
 
 
-@settings(max_examples=5)
+@settings(max_examples=3)
 @given(
     seed=st.integers(0, 2**32),
-    rows=st.integers(1, 4),
-    vocabulary=st.sampled_from([1, 2, 50, 1023, 1025, 2500]),
+    rows=st.integers(1, 2),
+    vocabulary=st.sampled_from([1, 2, 50, 1023, 1025]),
     k=st.sampled_from([1, 2, 7, 40, 5000]),
     steps=st.sampled_from([1e-3, 0.5]),
 )

@@ -47,7 +47,9 @@ def assert_as_promised(found: list[int], wanted: list[float]) -> None:
         assert least <= got <= EXTRA * least, f"{found} bytes read and written, for {wanted}"
 
 
-FORMATS = pytest.mark.parametrize("format", [FLOAT, BF16], ids=lambda f: f.name)
+FORMATS = pytest.mark.parametrize(
+    "format", [pytest.param(FLOAT, marks=pytest.mark.deep), BF16], ids=lambda f: f.name
+)
 
 
 @FORMATS
@@ -73,7 +75,7 @@ def test_norm(format: Format) -> None:
 
 
 def test_norm_of_a_thread_a_row_moves_many_times_as_much() -> None:
-    x, fixed = matrix(FLOAT), rows_of(FLOAT)
+    x, fixed = matrix(FLOAT), {"TYPE": "float", "COLUMNS": 44, "THREADS": 32, "VECTOR": 4}
     sizes = [np.int32(ROWS), np.int32(COLUMNS), np.float32(1e-5)]
     args = [out(x.shape), out(ROWS), out(ROWS), x, None, None, *sizes]
     read, written = moved("norm.cu", "layer_norm_naive", 1, 32, args, **fixed)
