@@ -19,8 +19,8 @@ ROOT = Path(__file__).parents[2]
 KERNELS = ROOT / "kernels"
 
 WAITS = re.compile(
-    r"\b(__syncthreads|__syncwarp|copy_async_wait<\w+>|barrier_wait|tma_store_wait<\w+>|wgmma_wait<\w+>"
-    r"|fence_async_proxy|named_barrier_sync|barrier_init_fence)\([^;]*\);"
+    r"\b(__syncthreads|__syncwarp|barrier_wait|named_barrier_sync|fence_async_proxy|barrier_init_fence"
+    r"|(copy_async|tma_store|wgmma)_wait<[^;]+>)\([^;]*\);"
 )
 WRAPPERS = {"tensor_core.cuh", "hopper.cuh", "conformance.cu"}
 """They define these functions, or call each alone."""
