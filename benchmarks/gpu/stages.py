@@ -19,6 +19,13 @@ from tinygen.backend import backend_named
 Found = dict[str, Any]
 
 
+MEMORY_BOUND = (
+    *("norm", "softmax", "cross_entropy", "activation", "adamw", "group_norm"),
+    *("embedding", "rope", "random", "cast", "topk"),
+)
+"""Tests of the kernels that wait for memory."""
+
+
 def conformance(device: str, quick: bool) -> Found:
     """one tiny kernel for each wrapped instruction, against what the simulator says"""
     return _pytest(device, "tests/kernels/test_conformance.py")
@@ -28,9 +35,9 @@ def tests(device: str, quick: bool) -> Found:
     """every op and every kernel on the device, against the CPU"""
     paths = ["tests/backend/test_sim_device.py"]
     if not quick:
-        paths += [
-            f"tests/kernels/test_{name}.py" for name in ("matmul", "attention", "training_step")
-        ]
+        names = ("matmul", "attention", "training_step", *MEMORY_BOUND)
+        paths += [f"tests/kernels/test_{name}.py" for name in names]
+        paths.append("tests/backend/test_served_ops.py")
     return _pytest(device, *paths)
 
 

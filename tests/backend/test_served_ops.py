@@ -1,8 +1,9 @@
-"""Fused ops on the device "sim" in float32, by the kernels that serve them: values and gradients
-are the CPU's, with rows in registers and without, from any layout."""
+"""Fused ops on the device "sim" (or TINYGEN_TEST_DEVICE), by the kernels that serve them: values
+and gradients are the CPU's, with rows in registers and without, from any layout."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,8 @@ from tinygen.backend.device import launching, linear_cross_entropy
 from tinygen.backend.device.registry import LAUNCHERS
 from tinygen.tensor import Tensor
 
-SIM: Any = backend_named("sim")
+DEVICE = os.environ.get("TINYGEN_TEST_DEVICE", "sim")
+SIM: Any = backend_named(DEVICE)
 Case = tuple[Callable[..., Any], tuple[np.ndarray[Any, Any], ...], tuple[str, ...]]
 
 pytestmark = pytest.mark.skipif(not SIM.launches, reason="the simulator needs g++ and cuda_bf16.h")
@@ -123,9 +125,9 @@ def test_an_op_by_kernels_is_that_of_the_cpu(
     )
     assert all(any(served.startswith(p) for served in LAUNCHERS) for p in primitives)
     wanted = values_and_gradients(function, arrays, "cpu")
-    found = values_and_gradients(function, arrays, "sim")
+    found = values_and_gradients(function, arrays, DEVICE)
     assert launched, "no kernel was launched"
-    strided = values_and_gradients(function, arrays, "sim", strided=True)
+    strided = values_and_gradients(function, arrays, DEVICE, strided=True)
     for a, b, c in zip(wanted, found, strided, strict=True):
         assert (b.shape, b.dtype) == (a.shape, a.dtype)
         np.testing.assert_allclose(b, a, rtol=0, atol=3e-6 * max(1, np.abs(a).max()))
@@ -138,7 +140,7 @@ def test_an_op_in_float16(name: str) -> None:
     function, arrays, _ = case(name, np.random.default_rng(len(name)))
     halves = tuple(x.astype(np.float16) for x in arrays)
     wanted = values_and_gradients(function, tuple(x.astype(np.float32) for x in halves), "cpu")
-    found = values_and_gradients(function, halves, "sim")
+    found = values_and_gradients(function, halves, DEVICE)
     for a, b in zip(wanted, found, strict=True):
         assert b.dtype == np.float16
         np.testing.assert_allclose(b, a, rtol=0, atol=4e-3 * max(1, np.abs(a).max()))
@@ -148,7 +150,7 @@ def test_float64_takes_the_plain_twin(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SIM, "run", None)
     x = np.random.default_rng(0).standard_normal((3, 8))
     (wanted, slope), (found, again) = (
-        values_and_gradients(ops.softmax, (x,), device) for device in ("cpu", "sim")
+        values_and_gradients(ops.softmax, (x,), device) for device in ("cpu", DEVICE)
     )
     np.testing.assert_allclose(found, wanted, rtol=1e-12)
     np.testing.assert_allclose(again, slope, rtol=1e-10)
@@ -178,13 +180,13 @@ def test_random_numbers_of_the_device_are_those_of_the_cpu() -> None:
     for shape in ((7,), (3, 5), (), (0, 2), (2050,)):
         for draw in ("uniform", "normal"):
             a = getattr(here, draw)(shape)
-            b = getattr(there, draw)(shape, device="sim")
+            b = getattr(there, draw)(shape, device=DEVICE)
             assert type(b) is SIM.array_type
             assert (b.shape, b.dtype) == (a.shape, a.dtype)
             exact = 0 if draw == "uniform" else 4e-6
             np.testing.assert_allclose(SIM.to_numpy(b), a, rtol=0, atol=exact)
             assert here.state_dict() == there.state_dict()
-    a, b = here.uniform((9,), -2, 5), there.uniform((9,), -2, 5, device="sim")
+    a, b = here.uniform((9,), -2, 5), there.uniform((9,), -2, 5, device=DEVICE)
     np.testing.assert_array_equal(SIM.to_numpy(b), a)
 
 
@@ -210,7 +212,7 @@ def test_dropout_draws_its_mask_inside(shape: tuple[int, ...]) -> None:
 def test_draws_on_a_device_are_replayed() -> None:
     rng = tg.random.Generator(0)
     with tg.random.record_draws() as draws:
-        first = rng.normal((5,), device="sim")
+        first = rng.normal((5,), device=DEVICE)
     with tg.random.replay(draws):
-        again = rng.normal((5,), device="sim")
+        again = rng.normal((5,), device=DEVICE)
     np.testing.assert_array_equal(SIM.to_numpy(first), SIM.to_numpy(again))

@@ -1,5 +1,5 @@
 """What the tests of kernels share: numbers in the kernels' types, launches with every check on, and
-the bound that errors are held against.
+the bound that errors are held against. TINYGEN_TEST_DEVICE=cuda:0 launches them on a GPU instead.
 
 A formula is written once, as a function of arrays and of `r`, which rounds after every step. In
 float64, with no rounding, it is the truth; in float32 with the rounding of the kernel's type it is
@@ -8,6 +8,7 @@ the plain computation whose error a kernel may have twice, and a rounding of the
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -17,6 +18,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tinygen.backend import backend_named
+from tinygen.backend.launch import Kernel, launch
 from tinygen.backend.simulator import Module, empty, require_toolchain
 from tinygen.errors import UnavailableError
 
@@ -24,6 +27,7 @@ Array = np.ndarray[Any, Any]
 Round = Callable[[Array], Array]
 
 KERNELS = Path(__file__).parents[2] / "kernels"
+DEVICE = os.environ.get("TINYGEN_TEST_DEVICE", "sim")
 
 
 @dataclass(frozen=True)
@@ -106,16 +110,27 @@ def run(
 ) -> list[Array]:
     """The outputs of a launch in which nothing was found. It runs twice, threads and blocks in
     order and at random, and must give the same bits."""
-    module = compiled(file, tuple(sorted(defines.items())))
     sizes = [(n,) if isinstance(n, int) else tuple(n) for n in (grid, block)]
     results = []
     for schedule in ("forward", "random"):
         held = [a.fresh() if isinstance(a, Output) else a for a in args]
-        module.launch(kernel, *sizes, held, schedule=schedule, seed=1)
+        if DEVICE == "sim":
+            module = compiled(file, tuple(sorted(defines.items())))
+            module.launch(kernel, *sizes, held, schedule=schedule, seed=1)
+        else:
+            held = launched(Kernel(file, kernel, **defines), *sizes, held)
         results.append([h for a, h in zip(args, held, strict=True) if isinstance(a, Output)])
     for first, second in zip(*results, strict=True):
         assert first.tobytes() == second.tobytes(), f"{kernel} depends on the order of threads"
     return results[0]
+
+
+def launched(kernel: Kernel, grid: Any, block: Any, args: Sequence[Any]) -> list[Any]:
+    """The arguments after a launch on the device, back on the host."""
+    backend = backend_named(DEVICE)
+    moved = [backend.asarray(a) if isinstance(a, np.ndarray) else a for a in args]
+    launch(backend, kernel, grid, block, moved)
+    return [backend.to_numpy(a) if isinstance(a, backend.array_type) else a for a in moved]
 
 
 def evaluated(

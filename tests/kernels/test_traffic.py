@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from on_simulator import BF16, FLOAT, Format, compiled, out, run, updated
+from on_simulator import BF16, DEVICE, FLOAT, Format, compiled, out, run, updated
 from on_simulator import Output as Out
+
+pytestmark = pytest.mark.skipif(DEVICE != "sim", reason="a GPU counts nothing")
 
 SECTOR = 32
 EXTRA = 8 / 7
