@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,11 +23,18 @@ from tinygen.backend.launch import Kernel, launch
 
 Array = Any
 
+MOST_IMAGES = 65535
+"""As the third number of a grid."""
+
 BLOCK = (32, 8)
 """Threads over vectors of channels, and over positions."""
 
 
-@serves("group_norm_forward", dtypes=DTYPES, fits=has_elements)
+def _fits(arrays: Sequence[Array], *_: Any) -> bool:
+    return has_elements(arrays) and len(arrays[0]) <= MOST_IMAGES
+
+
+@serves("group_norm_forward", dtypes=DTYPES, fits=_fits)
 def group_norm_forward(
     backend: Any,
     x: Array,
@@ -60,7 +68,7 @@ def group_norm_forward(
     return y, mean, rstd, slope
 
 
-@serves("group_norm_backward", dtypes=DTYPES, fits=has_elements)
+@serves("group_norm_backward", dtypes=DTYPES, fits=_fits)
 def group_norm_backward(
     backend: Any,
     g: Array,
