@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from math import prod
 from typing import Any
 
@@ -82,6 +83,7 @@ def vector(backend: Any, n: int, *arrays: Array | None) -> int:
     return wide if aligned else 1
 
 
+@cache
 def team(columns: int, width: int) -> int:
     """Threads that share a row: whole warps, with at most ELEMENTS_A_THREAD each, and as few idle
     ones as that allows."""
