@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import itertools
 import re
 import subprocess
 from collections import defaultdict
@@ -48,7 +47,17 @@ def _basic_blocks(image: Image) -> list[int]:
     ).stdout
     instructions = re.findall(r"(?m)^ *([0-9a-f]+):\t(.*)$", listing)
     return [
-        image.begin + int(after[0], 16)
-        for (_, text), after in itertools.pairwise(instructions)
-        if text.startswith("call") and f"<{HOOK}" in text
+        image.begin + int(instructions[i + 1][0], 16)
+        for i, (_, text) in enumerate(instructions)
+        if text.startswith("call")
+        and f"<{HOOK}" in text
+        and not _reports(instructions[i + 1 : i + 20])
     ]
+
+
+def _reports(following: Iterable[tuple[str, str]]) -> bool:
+    """Whether a block does nothing but tell of an undefined operation: it is not the source's."""
+    for _, text in following:
+        if text.startswith(("call", "j", "ret")):
+            return "<__ubsan_handle" in text
+    return False
