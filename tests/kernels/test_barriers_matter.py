@@ -22,7 +22,7 @@ WAITS = re.compile(
     r"\b(__syncthreads|__syncwarp|barrier_wait|named_barrier_sync|fence_async_proxy|barrier_init_fence"
     r"|(copy_async|tma_store|wgmma)_wait<[^;]+>)\([^;]*\);"
 )
-WRAPPERS = {"tensor_core.cuh", "hopper.cuh", "conformance.cu"}
+WRAPPERS = {"tensor_core.cuh", "hopper.cuh", "conformance_mma.cu", "conformance_hopper.cu"}
 """They define these functions, or call each alone."""
 TESTED_BY = {
     "matmul_simt.cu": ["test_matmul"],
