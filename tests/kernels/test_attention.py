@@ -1,4 +1,4 @@
-"""kernels/attention_simt.cu through the ops that use it: every rung, forward and backward, around
+"""kernels/attention_*.cu through the ops that use it: every rung, forward and backward, around
 the edges of its tiles, with every check of the simulator on."""
 
 import os
@@ -108,6 +108,40 @@ def test_heads_are_read_and_written_where_they_lie_in_one_buffer() -> None:
         found.append((y.numpy(), gradient.numpy()))
     for exact, value in zip(*found, strict=True):
         np.testing.assert_allclose(value, exact, atol=2e-6)
+
+
+HALF = 2.0**-11
+
+
+@pytest.mark.parametrize(
+    ("B", "H", "group", "T", "S", "D", "options"),
+    [
+        (1, 1, 1, 64, 64, 16, {}),
+        (2, 2, 2, 65, 65, 64, {"causal": True}),
+        (1, 1, 1, 1, 130, 32, {"causal": True}),
+        (1, 2, 1, 130, 33, 24, {}),
+        (1, 1, 2, 70, 70, 128, {"causal": True, "window": 20}),
+        (1, 1, 1, 40, 3, 16, {"causal": True}),
+    ],
+)
+def test_tensor_cores_have_at_most_twice_the_error_of_a_plain_computation(
+    B: int, H: int, group: int, T: int, S: int, D: int, options: dict[str, Any]
+) -> None:
+    """float16 by the mma rung: against float64, beside a float32 computation of which q, k, v, the
+    probabilities, the gradient of the scores and the results are rounded to float16."""
+    rng = np.random.default_rng(T)
+    shapes = [(B, H * group, T, D), (B, H, S, D), (B, H, S, D), (B, H * group, T, D)]
+    q, k, v, g = (rng.standard_normal(shape).astype("float16") for shape in shapes)
+    on_device = [SIM.asarray(x) for x in (q, k, v, g)]
+    out, lse = SIM.attention_forward(*on_device[:3], **options)
+    found = [out, *SIM.attention_backward(on_device[3], *on_device[:3], out, lse, **options)]
+    truth = results((q, k, v), g, "float64", "cpu", **options)
+    names = ("out", "dq", "dk", "dv")
+    for name, exact, value in zip(names, truth, found, strict=True):
+        error = np.abs(SIM.to_numpy(value).astype("float64") - exact).max()
+        plain = 2 * HALF * np.abs(exact).max() + 4 * HALF  # of the factors, and of the result
+        assert error <= 2 * plain, f"{name}: {error:.2g} beyond {2 * plain:.2g}"
+        assert np.isfinite(SIM.to_numpy(value)).all()
 
 
 def test_two_runs_give_the_same_bits() -> None:

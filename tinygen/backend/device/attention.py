@@ -1,4 +1,4 @@
-"""Attention by kernels/attention_simt.cu: which kernel, for which arrays, over which grid."""
+"""Attention by kernels/attention_*.cu: which rung, for which arrays, over which grid."""
 
 from __future__ import annotations
 
@@ -18,6 +18,10 @@ WIDEST = 128
 EVERYTHING = 1 << 30
 """A reach beyond every key."""
 THREADS = 128
+ROWS, STEP, BACK = 64, 64, 32
+"""Of attention_mma.cu: rows of a block, and of a step forward and backward."""
+FORWARD = 4
+"""Arrays of a forward pass: q, k, v, out."""
 TYPES = {"float32": "float", "float16": "f16"}
 
 
@@ -47,11 +51,15 @@ def attention_forward(
     sizes, scale = _sizes(q, k), _scalars(q, k, **options)
     args = [*_spans(backend, q, k, v, target), lse, *sizes]
     args += [*_strides(q), *_strides(k), *_strides(target), *scale]
-    if backend.rungs.get("attention") == "naive":
-        shared = 4 * (D + THREADS + k.shape[2])
-        launch(backend, _kernel("attention_naive", q), (T, H, B), (THREADS,), args, shared)
+    rung = _rung(backend, q, k, v, target)
+    kernel, columns = _kernel(rung, "", q), _columns(D)
+    if rung == "naive":
+        launch(backend, kernel, (T, H, B), (THREADS,), args, 4 * (D + THREADS + k.shape[2]))
+    elif rung == "tiled":
+        launch(backend, kernel, (-(-T // _tile(D)), H, B), (THREADS,), args)
     else:
-        launch(backend, _kernel("attention_tiled", q), (_tiles(T, D), H, B), (THREADS,), args)
+        shared = _rows_of_shared(ROWS + 4 * STEP, columns)
+        launch(backend, kernel, (-(-T // ROWS), H, B), (THREADS,), args, shared)
     if out is not None and target is not out:
         out[...] = target
         target = out
@@ -90,17 +98,21 @@ def attention_backward(
     args = [*_spans(backend, g, out), delta, np.int32(H), np.int32(T), np.int32(D)]
     args += [np.int64(B * H * T), *_strides(g), *_strides(out)]
     rows = -(-B * H * T // (THREADS // 32))
-    launch(backend, _kernel("attention_delta", q), (rows,), (THREADS,), args)
+    launch(backend, _kernel("tiled", "delta", q), (rows,), (THREADS,), args)
 
     sizes, scale = _sizes(q, k), _scalars(q, k, **options)
     inputs = [*_spans(backend, g, q, k, v), lse, delta]
     places = [*_strides(g), *_strides(q), *_strides(k)]
+    rung = _rung(backend, g, q, k, v, made_q, made_k, made_v)
+    tile, shared = _tile(D), 0
+    if rung == "mma":
+        tile, shared = ROWS, _rows_of_shared(2 * ROWS + 4 * BACK, _columns(D))
     args = [*inputs, *_spans(backend, made_q), *sizes, *places, *_strides(made_q), *scale]
-    grid = _tiles(T, D), H, B
-    launch(backend, _kernel("attention_tiled_dq", q), grid, (THREADS,), args)
+    grid = -(-T // tile), H, B
+    launch(backend, _kernel(rung, "_dq", q), grid, (THREADS,), args, shared)
     args = [*inputs, *_spans(backend, made_k, made_v), *sizes, *places, *_strides(made_k), *scale]
-    grid = _tiles(keys, D), kv_heads, B
-    launch(backend, _kernel("attention_tiled_dkv", q), grid, (THREADS,), args)
+    grid = -(-keys // tile), kv_heads, B
+    launch(backend, _kernel(rung, "_dkv", q), grid, (THREADS,), args, shared)
 
     results = []
     for to, made in zip(given, (made_q, made_k, made_v), strict=True):
@@ -110,8 +122,25 @@ def attention_backward(
     return results[0], results[1], results[2]
 
 
-def _kernel(name: str, q: Array) -> Kernel:
-    return Kernel("attention_simt.cu", name, TYPE=TYPES[q.dtype.name], HEAD=_columns(q.shape[3]))
+def _rung(backend: Any, *arrays: Array) -> str:
+    """The fastest for these arrays on this device, or the one that is wanted. Naive has no backward
+    of its own."""
+    wanted: str | None = backend.rungs.get("attention")
+    if wanted is not None:
+        return wanted if len(arrays) == FORWARD or wanted != "naive" else "tiled"
+    if arrays[0].dtype.itemsize != 2 or backend.compute_capability < 80 or arrays[0].shape[3] % 8:
+        return "tiled"
+    aligned = all(
+        backend.address(a) % 16 == 0 and not any(stride % 16 for stride in a.strides[:3])
+        for a in arrays
+    )
+    return "mma" if aligned else "tiled"
+
+
+def _kernel(rung: str, part: str, q: Array) -> Kernel:
+    file = "attention_mma.cu" if rung == "mma" else "attention_simt.cu"
+    name = "attention_delta" if part == "delta" else f"attention_{rung}{part}"
+    return Kernel(file, name, TYPE=TYPES[q.dtype.name], HEAD=_columns(q.shape[3]))
 
 
 def _columns(width: int) -> int:
@@ -119,9 +148,14 @@ def _columns(width: int) -> int:
     return max(16, -(-width // 16) * 16)
 
 
-def _tiles(length: int, width: int) -> int:
+def _tile(width: int) -> int:
     """TILE of attention_simt.cu."""
-    return -(-length // (32 if _columns(width) <= 64 else 16))
+    return 32 if _columns(width) <= 64 else 16
+
+
+def _rows_of_shared(rows: int, columns: int) -> int:
+    """Bytes of `rows` rows of 16-bit numbers in attention_mma.cu's shared memory."""
+    return rows * (columns + 8) * 2
 
 
 def _sizes(q: Array, k: Array) -> list[Any]:

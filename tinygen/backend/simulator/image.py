@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 RED_ZONE = "sim_red_zone"
 GUARD = "_ZGV"
+ENTRY = "sim_body_"
 OBJECT, NOBITS, SYMBOLS, LOAD = 1, 8, 2, 1
 """STT_OBJECT, SHT_NOBITS, SHT_SYMTAB and PT_LOAD of the ELF format."""
 
@@ -45,7 +46,7 @@ class Image:
         self.file = file
         self.library = ctypes.CDLL(str(path))
         symbols, self._span = _read(path)
-        self.entries = {name for name in symbols if name.startswith("sim_body_")}
+        self.entries = {name for name in symbols if name.startswith(ENTRY)}
         entry = min(self.entries)
         address = ctypes.cast(getattr(self.library, entry), ctypes.c_void_p).value or 0
         self.begin = address - symbols[entry][0]
@@ -128,8 +129,11 @@ def _read(path: Path) -> tuple[dict[str, tuple[int, int]], int]:
             name, info, _, section, value, length = struct.unpack_from("<IBBHQQ", data, at)
             if not 0 < section < len(headers):
                 continue
-            if info & 15 == OBJECT and headers[section][1] != NOBITS:
-                continue
-            end = data.index(b"\0", names + name)
-            symbols[data[names + name : end].decode()] = (value, length)
+            symbol = data[names + name : data.index(b"\0", names + name)].decode()
+            if info & 15 == OBJECT:
+                wanted = headers[section][1] == NOBITS
+            else:  # a local function, a lambda's say, has a name like that of a local array
+                wanted = symbol.startswith(ENTRY)
+            if wanted:
+                symbols[symbol] = (value, length)
     return symbols, span
