@@ -49,6 +49,7 @@ def check(seed: int, rows: int, config: tuple[Format, int, int, int], name: str)
     format, columns, threads, vector = config
     rng = np.random.default_rng(seed)
     x, g = numbers(rng, format, rows, columns, scale=4), numbers(rng, format, rows, columns)
+    x[0] = format.encode(format.decode(x[0]) - 200)  # all of it far below 0
     fixed = {"TYPE": format.name, "COLUMNS": columns, "THREADS": threads, "VECTOR": vector}
     block = (threads, 4 if threads == 32 else 1)
     grid = min(3, blocks(rows, block[1]))
@@ -83,13 +84,10 @@ MANY = [
 ]
 
 
-@settings(max_examples=4)
-@given(
-    seed=st.integers(0, 2**32),
-    rows=st.integers(1, 13),
-    config=st.sampled_from(CONFIGS),
-    name=st.sampled_from(sorted(FORMULAS)),
-)
+@settings(max_examples=2)
+@given(seed=st.integers(0, 2**32), rows=st.integers(1, 13))
+@pytest.mark.parametrize("config", CONFIGS, ids=["float", "bf16"])
+@pytest.mark.parametrize("name", sorted(FORMULAS))
 def test_softmaxes(seed: int, rows: int, config: Any, name: str) -> None:
     check(seed, rows, config, name)
 
