@@ -5,6 +5,10 @@ than those of MKL, which PyTorch's wheels bring, and nothing around the call clo
 layout, no tiles, no aligned factors. So MKL is a switch: `pip install "tinygen[mkl]"`, then
 TINYGEN_BLAS=mkl in the environment, or `use_blas("mkl")`. Never on its own account, since the last
 bits of every result change with it; the run's environment.json says which BLAS was at work.
+
+MKL multiplies by one thread, the default of every run. Its threads would be Intel's OpenMP, and
+beside another OpenMP in the process, as with PyTorch, they give wrong products (measured: a seventh
+to a third of them).
 """
 
 from __future__ import annotations
@@ -30,7 +34,7 @@ SMALL = 1 << 18
 """Multiplications up to which the 8 microseconds of a call by ctypes cost more than they gain."""
 
 ROW_MAJOR, AS_IT_IS, TRANSPOSED = 101, 111, 112  # of cblas.h
-LP64, INTEL_THREADS, STRICT = 0, 0, 0x10000  # of mkl_service.h and mkl_types.h
+LP64, ONE_THREAD, STRICT = 0, 1, 0x10000  # of mkl_service.h and mkl_types.h
 
 
 def gemm(a: Array, b: Array, out: Array) -> Array:
@@ -121,6 +125,6 @@ def _load() -> ctypes.CDLL:
             f"or unset {SWITCH}."
         ) from error
     library.MKL_Set_Interface_Layer(LP64)
-    library.MKL_Set_Threading_Layer(INTEL_THREADS)
+    library.MKL_Set_Threading_Layer(ONE_THREAD)
     library.MKL_CBWR_Set(library.MKL_CBWR_Get_Auto_Branch() | STRICT)
     return library

@@ -110,13 +110,9 @@ class GPT(nn.Module):
         return self._head(self._features(tokens, cache))
 
     def loss(self, tokens: Value, targets: Value) -> Any:
-        """The mean of -log p(target), in nats; targets (B, T) are the tokens one place later.
-
-        That of `forward`'s logits, of which only some rows exist at a time.
-        """
+        """The mean of -log p(target), in nats; targets (B, T) are the tokens one place later."""
         require_examples(tokens)
-        features = self._features(tokens, None)  # (B, T, C)
-        return ops.linear_cross_entropy(features, self.token_embedding.weight, targets)
+        return ops.cross_entropy(self(tokens), targets)
 
     def _features(self, tokens: Value, cache: Cache | None) -> Any:
         start = cache[0].length if cache else 0

@@ -1,0 +1,154 @@
+"""What each kernel takes of a multiprocessor, and the instructions that it was written for.
+
+    python tests/kernels/resources.py        writes kernels/resources.json anew
+
+The table is what NVRTC 13.0 makes of the launchers' own definitions; a change of it is looked at in
+review, like any other.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tinygen.backend.launch import Kernel, kernels_folder, translation
+from tinygen.backend.nvrtc import compile_cubin
+
+TABLE = kernels_folder() / "resources.json"
+
+LINEAR = [(0, 1), (0, 0), (1, 0)]  # the layouts of a linear layer's three products
+MMA = ["HMMA", "LDSM", "LDGSTS"]
+WGMMA = ["HGMMA", "UTMALDG", "SYNCS"]
+
+BUILDS: list[tuple[str, dict[str, Any], list[str], dict[str, list[str]]]] = [
+    *(
+        (
+            "matmul_simt.cu",
+            {"IN": "float", "OUT": "float", "TRANSPOSE_A": a, "TRANSPOSE_B": b, "VECTOR": 4},
+            ["sm_75", "sm_90"],
+            {"matmul_registers": ["LDG.E.128", "LDS.128"]},
+        )
+        for a, b in LINEAR
+    ),
+    *(
+        (
+            "matmul_mma.cu",
+            {"IN": "f16", "OUT": "f16", "TRANSPOSE_A": a, "TRANSPOSE_B": b},
+            ["sm_80", "sm_120"],
+            {"matmul_mma": MMA},
+        )
+        for a, b in LINEAR
+    ),
+    *(
+        (
+            "matmul_wgmma.cu",
+            {"IN": "f16", "OUT": "f16", "TRANSPOSE_A": a, "TRANSPOSE_B": b, "BN": bn},
+            ["sm_90a"],
+            {"matmul_wgmma": WGMMA},
+        )
+        for a, b in LINEAR
+        for bn in (128, 256)
+    ),
+    *(
+        ("attention_simt.cu", {"TYPE": "float", "HEAD": head}, ["sm_75", "sm_90"], {})
+        for head in (64, 128)
+    ),
+    *(
+        (
+            "attention_mma.cu",
+            {"TYPE": "f16", "HEAD": head},
+            ["sm_80", "sm_120"],
+            dict.fromkeys(("attention_mma", "attention_mma_dq", "attention_mma_dkv"), MMA),
+        )
+        for head in (64, 128)
+    ),
+    (
+        "norm.cu",
+        {"TYPE": "float", "COLUMNS": 768, "THREADS": 64, "VECTOR": 4},
+        ["sm_75", "sm_90"],
+        {
+            name: ["LDG.E.128", "STG.E.128"]
+            for name in ("layer_norm_forward", "layer_norm_backward")
+        },
+    ),
+    (
+        "softmax.cu",
+        {"TYPE": "float", "COLUMNS": 1024, "THREADS": 64, "VECTOR": 4},
+        ["sm_75", "sm_90"],
+        {"softmax_forward": ["LDG.E.128", "STG.E.128"]},
+    ),
+    ("conformance_mma.cu", {}, ["sm_80"], {"conform_mma_bf16": ["HMMA"]}),
+    ("conformance_hopper.cu", {}, ["sm_90a"], {"conform_tma_store_2d": ["UTMASTG"]}),
+]
+
+
+def cuobjdump() -> str | None:
+    wheels = [Path(entry) / "nvidia/cu13/bin/cuobjdump" for entry in sys.path if entry]
+    return shutil.which("cuobjdump") or next((str(w) for w in wheels if w.is_file()), None)
+
+
+def title(file: str, definitions: dict[str, Any], architecture: str) -> str:
+    given = " ".join(f"{name}={value}" for name, value in sorted(definitions.items()))
+    return f"{file} {architecture} {given}".strip()
+
+
+def _pattern(instruction: str) -> str:
+    """Of machine code; Turing writes LDS.U.128 for LDS.128."""
+    return r"\b" + re.escape(instruction).replace(r"LDS\.", r"LDS\.(U\.)?") + r"\b"
+
+
+def measured(
+    file: str, definitions: dict[str, Any], architecture: str, wanted: dict[str, list[str]]
+) -> dict[str, Any]:
+    """By kernel: registers, bytes of local memory (stack and spills) and of static shared memory,
+    and which of the wanted instructions its machine code has."""
+    tool = cuobjdump()
+    assert tool is not None
+    cubin = compile_cubin(translation(Kernel(file, "any", **definitions)), architecture, file)
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as held:
+        held.write(cubin)
+        held.flush()
+
+        def dumped(*options: str) -> str:
+            command = [tool, *options, held.name]
+            return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+        usage = re.findall(
+            r"Function (\w+):\s*REG:(\d+) STACK:(\d+) SHARED:(\d+) LOCAL:(\d+)",
+            dumped("--dump-resource-usage"),
+        )
+        return {
+            name: {
+                "registers": int(registers),
+                "local": int(stack) + int(local),
+                "shared": int(shared),
+                "instructions": [
+                    instruction
+                    for instruction in wanted.get(name, [])
+                    if re.search(_pattern(instruction), dumped("-sass", "-fun", name))
+                ],
+            }
+            for name, registers, stack, shared, local in usage
+        }
+
+
+if __name__ == "__main__":
+    table = {}
+    for file, definitions, architectures, wanted in BUILDS:
+        for architecture in architectures:
+            key = title(file, definitions, architecture)
+            table[key] = measured(file, definitions, architecture, wanted)
+            print(key)
+    lines = [
+        f"{json.dumps(key)}: {{\n"
+        + ",\n".join(f"  {json.dumps(name)}: {json.dumps(row)}" for name, row in rows.items())
+        + "\n}"
+        for key, rows in table.items()
+    ]
+    TABLE.write_text("{\n" + ",\n".join(lines) + "\n}\n")
