@@ -213,6 +213,8 @@ def test_doctor_tells_the_environment(tinygen: Command) -> None:
     result = json.loads(done(tinygen("doctor", "--json")))
     assert result["findings"] == []
     assert result["packages"].keys() == {"safetensors", "rich", "Pillow", "threadpoolctl"}
+    assert set(result["devices"]) == {"cpu", "sim", "cuda:0"}
+    assert "linear_forward" in result["devices"]["sim"] or "plain ops" in result["devices"]["sim"]
     assert "all is well" in done(tinygen("doctor"))
 
 

@@ -7,9 +7,13 @@ import shutil
 import sys
 from collections.abc import Iterator
 from importlib import metadata, util
+from typing import Any
 
 import numpy as np
 
+from tinygen.backend import backend_named
+from tinygen.backend.device.registry import LAUNCHERS
+from tinygen.backend.simulator import require_toolchain
 from tinygen.cli.parser import Parser
 from tinygen.data.fetch import data_folder
 from tinygen.errors import UnavailableError
@@ -32,7 +36,7 @@ def add_options(parser: Parser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    record = environment() | {"packages": dict(_packages())}
+    record = environment() | {"packages": dict(_packages()), "devices": dict(_devices())}
     findings = list(_findings())
     if options.json:
         print(json.dumps({**record, "findings": findings}))
@@ -55,6 +59,29 @@ def _packages() -> Iterator[tuple[str, str | None]]:
             yield name, None
 
 
+def _devices() -> Iterator[tuple[str, str]]:
+    """What each device is good for here, or why it is not. A machine without a GPU is well."""
+    yield "cpu", "NumPy"
+    for name in ("sim", "cuda:0"):
+        try:
+            device: Any = backend_named(name)
+        except UnavailableError as error:
+            yield name, str(error)
+            continue
+        if device.launches:
+            yield name, f"kernels for {', '.join(sorted(LAUNCHERS))}; plain ops for the rest"
+        else:
+            yield name, f"plain ops alone: {_without_kernels()}"
+
+
+def _without_kernels() -> str:
+    try:
+        require_toolchain()
+    except UnavailableError as error:
+        return str(error)
+    return "this device launches none"
+
+
 def _findings() -> Iterator[str]:
     if tuple(map(int, np.__version__.split(".")[:2])) < _OLDEST_NUMPY:
         yield f"NumPy {np.__version__} is too old: pip install 'numpy>=2.1'"
@@ -75,6 +102,8 @@ def _findings() -> Iterator[str]:
 
 
 def _readable(value: object) -> str:
+    if isinstance(value, dict) and any(len(str(entry)) > 60 for entry in value.values()):
+        return "".join(f"\n  {name}: {entry}" for name, entry in value.items())
     if isinstance(value, dict):
         return ", ".join(f"{name} {entry}" for name, entry in value.items()) or "none set"
     return str(value)
