@@ -19,6 +19,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     kinds = {
         "vae": ["vae", "--model.hidden", "8"],
+        "vqvae": ["vqvae", "--model.channels", "8", "--prior.width", "8"],
         "gan": ["gan", "--preset", "ring", "--model.hidden", "8"],
         "diffusion": ["diffusion", "--model.width", "16", "--model.depth", "1"],
     }
@@ -32,7 +33,7 @@ def sampled(runs: Path, out: Path, *options: str) -> int:
 
 
 @pytest.mark.parametrize("suffix", ["png", "gif", "webp", "npz"])
-@pytest.mark.parametrize("name", ["vae", "gan", "diffusion"])
+@pytest.mark.parametrize("name", ["vae", "vqvae", "gan", "diffusion"])
 def test_samples_are_written_as_the_name_says(
     runs: Path, name: str, suffix: str, tmp_path: Path
 ) -> None:
@@ -98,7 +99,7 @@ def test_what_cannot_be_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["vae", "gan", "diffusion"])
+@pytest.mark.parametrize("name", ["vae", "vqvae", "gan", "diffusion"])
 def test_eval_says_the_criterion_its_baseline_and_the_measures(
     runs: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -107,6 +108,7 @@ def test_eval_says_the_criterion_its_baseline_and_the_measures(
     assert all(np.isfinite(v) for v in found.values() if isinstance(v, float))
     expected = {
         "vae": {"val_loss", "nll", "bits_per_dimension", "frechet", "frechet_ceiling", "copies"},
+        "vqvae": {"val_loss", "reconstruction_error", "code_bits", "codes_in_use", "frechet_floor"},
         "gan": {"energy_distance", "modes", "on_mode", "log_density"},
         "diffusion": {"val_loss", "frechet", "frechet_floor", "class_accuracy", "precision"},
     }

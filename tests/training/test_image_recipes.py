@@ -32,6 +32,22 @@ TINY: dict[str, tuple[str, str, list[tuple[str, str]]]] = {
         "digits",
         [("model.hidden", "8"), ("model.likelihood", "gaussian")],
     ),
+    "vq-vae": (
+        "vqvae",
+        "digits",
+        [("model.channels", "8"), ("prior.part", "0.5"), ("prior.width", "8")],
+    ),
+    "vq-vae of classes on a grid": (
+        "vqvae",
+        "fsq",
+        [
+            ("model.channels", "4,8"),
+            ("model.likelihood", "bernoulli"),
+            ("model.conditional", "true"),
+            ("prior.width", "8"),
+            ("prior.part", "0.5"),
+        ],
+    ),
     "gan of points": ("gan", "ring", [("model.hidden", "8")]),
     "gan of images": (
         "gan",
@@ -133,7 +149,10 @@ def test_a_painter_needs_no_data_and_paints_finite_samples(kind: str) -> None:
     assert five.shape[1:] in ((8, 8, 1), (2,))
 
 
-@pytest.mark.parametrize("kind", ["vae of binary pixels", "flow of images", "gan of images"])
+@pytest.mark.parametrize(
+    "kind",
+    ["vae of binary pixels", "vq-vae of classes on a grid", "flow of images", "gan of images"],
+)
 def test_a_class_can_be_asked_for(kind: str) -> None:
     chosen, config = config_of(kind)
     painter = chosen.restore(config, chosen.build(config).state_dict())
@@ -154,7 +173,7 @@ def test_other_data_are_refused(tmp_path: Path) -> None:
     images = (Generator(0).uniform((30, 8, 8, 1)) * 255).astype(np.uint8)
     for name, shown in (("a", images), ("b", images[::-1])):
         write_npz(tmp_path / f"{name}.npz", ImageSet(name, shown, None, (), "made here"))
-    for kind in ("vae", "gan of images", "flow of images"):
+    for kind in ("vae", "vq-vae", "gan of images", "flow of images"):
         chosen, config = config_of(kind)
         settings = [("model.conditional", "false"), ("data.source", str(tmp_path / "a.npz"))]
         config = config.overridden(settings)
@@ -201,6 +220,40 @@ def test_an_untrained_vae_costs_about_what_independent_levels_do_and_training_be
     assert name == "independent pixels"
     steps(recipe, 300)
     assert recipe.evaluate()["val_loss"] < baseline
+
+
+def test_a_vq_vae_learns_its_codes_then_their_prior() -> None:
+    chosen, config = config_of("vq-vae")
+    recipe = chosen.build(
+        config.overridden([("training.steps", "120"), ("prior.part", "0.5"), ("model.codes", "16")])
+    )
+    before = recipe.prior.state_dict()
+    uniform = 16 * np.log(16)  # 4 x 4 codes
+    losses = steps(recipe, 60)
+    assert losses[-1]["loss"] < losses[0]["loss"]
+    learned = recipe.evaluate()
+    assert learned["code_nats"] == pytest.approx(uniform)
+    assert 1 <= learned["perplexity"] <= 16 * learned["codes_in_use"]
+    assert all((before[name] == x).all() for name, x in recipe.prior.state_dict().items())
+    codes = recipe.model.state_dict()
+    steps(recipe, 60)
+    known = recipe.evaluate()
+    assert known["code_nats"] < uniform - 1
+    assert known["reconstruction_nats"] == learned["reconstruction_nats"]
+    assert all((codes[name] == x).all() for name, x in recipe.model.state_dict().items())
+    assert known["val_loss"] == known["reconstruction_nats"] + known["code_nats"]
+
+
+def test_more_steps_of_a_vq_vae_go_to_its_prior() -> None:
+    chosen, config = config_of("vq-vae")
+    recipe = chosen.build(config)
+    steps(recipe, 6)
+    longer = chosen.build(config.overridden([("training.steps", "10")]))
+    longer.load_state_dict(recipe.state_dict())
+    assert longer.prior_begins == recipe.prior_begins == 3
+    codes = longer.model.state_dict()
+    steps(longer, 4)
+    assert all((codes[name] == x).all() for name, x in longer.model.state_dict().items())
 
 
 def test_the_slope_of_a_walk_leaves_every_digit_and_comes_back() -> None:

@@ -22,8 +22,10 @@ Array = NDArray[Any]
 FAMILIES = {
     "gpt": "tinygen.recipes.gpt",
     "vae": "tinygen.recipes.vae",
+    "vqvae": "tinygen.recipes.vqvae",
     "gan": "tinygen.recipes.gan",
     "diffusion": "tinygen.recipes.diffusion",
+    "masked": "tinygen.recipes.masked",
 }
 
 

@@ -8,62 +8,36 @@ github.com/karpathy/nanoGPT, config/train_shakespeare_char.py and README).
 import codecs
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from tinygen.checkpoints import State
 from tinygen.data.baselines import bigram_nats
-from tinygen.data.batches import Batch, TokenBatches, sequential_blocks
-from tinygen.data.sources import read_corpus
-from tinygen.data.splits import HELD_OUT, split
-from tinygen.data.tokenizers import ByteTokenizer, CharTokenizer, Tokenizer, tokenizer_from_state
+from tinygen.data.batches import Batch, sequential_blocks
+from tinygen.data.tokenizers import Tokenizer, tokenizer_from_state
 from tinygen.data.tokenizers.base import Ids
-from tinygen.errors import InputError, UsageError
+from tinygen.errors import InputError
 from tinygen.models.transformer import GPT, GPTConfig
 from tinygen.random import Generator
 from tinygen.recipes import Family, require_device
 from tinygen.recipes.optimisation import Learner, OptimizerSettings
+from tinygen.recipes.text import (
+    DataSettings,
+    TransformerSettings,
+    encoded,
+    read_text,
+    require_corpus,
+)
 from tinygen.training.config import Settings, setting
 from tinygen.training.recipe import Metrics, RecipeConfig, TrainingSettings
 
 # ---- settings ------------------------------------------------------------------------------------
 
-_LARGEST = 2**20
-"""Of a size: what is larger fits no memory, and its products no address."""
-
 
 @dataclass(frozen=True)
-class DataSettings(Settings):
-    source: str = setting("docs", "docs, stdlib, tinyshakespeare, or the path of a file or folder")
-    tokenizer: Literal["auto", "byte", "char"] = setting(
-        "auto", "byte, char or auto: char for tinyshakespeare, else byte"
-    )
-    field: str = setting("text", "where JSON lines keep their text")
-    held_out: float = setting(HELD_OUT, "part that is kept for validation", above=0.0, below=1.0)
-    eval_tokens: int = setting(
-        131072, "validation tokens of an evaluation, the first of the held-out part", least=2
-    )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.source:
-            raise UsageError("source must name the data, and it is empty")
-
-
-@dataclass(frozen=True)
-class ModelSettings(Settings):
-    n_layer: int = setting(4, "transformer blocks", least=1, most=_LARGEST)
-    n_head: int = setting(4, "attention heads, a divisor of the width", least=1, most=_LARGEST)
-    width: int = setting(128, "features of a token", least=1, most=_LARGEST)
-    block_size: int = setting(64, "tokens that the model sees at once", least=1, most=_LARGEST)
-    dropout: float = setting(0.0, "probability of dropping a feature", least=0.0, below=1.0)
+class ModelSettings(TransformerSettings):
     bias: bool = setting(False, "biases in linear layers and norms")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.width % self.n_head:
-            raise UsageError(f"n_head must divide the width {self.width}, not {self.n_head}")
 
 
 @dataclass(frozen=True)
@@ -114,7 +88,7 @@ class Writer:
 
     def sample(self, rng: Generator, options: Sampling) -> Iterator[str]:
         """The prompt, then what the model adds to it, as soon as its characters are complete."""
-        prompt = self._encoded(options.prompt) if options.prompt else self._start()
+        prompt = encoded(self.tokenizer, options.prompt) if options.prompt else self._start()
         tokens = self.model.generate(
             prompt[None].astype(np.int64),  # (1, T)
             max_new_tokens=options.tokens,
@@ -128,12 +102,6 @@ class Writer:
         for token in tokens:  # (1,)
             yield decoder.decode(self.tokenizer.decode_bytes(token))
         yield decoder.decode(b"", final=True)  # what a last, incomplete character becomes
-
-    def _encoded(self, prompt: str) -> Ids:
-        """A prompt from the command line; the byte tokenizer takes its very bytes."""
-        if isinstance(self.tokenizer, ByteTokenizer):
-            return self.tokenizer.encode(prompt.encode(errors="surrogateescape"))
-        return self.tokenizer.encode(prompt)
 
     def _start(self) -> Ids:
         """What an empty prompt continues: a new line, where the tokenizer has one."""
@@ -155,34 +123,13 @@ class GPTRecipe:
         """Read the data and start at step 0. Raises InputError, UsageError, UnavailableError."""
         self.config = config
         rng = Generator(config.training.seed)
-        tokenizer = self._read_text(config.data)
-        self.writer = Writer(config.model, tokenizer, rng.spawn("model"))
-        self.batches = self._batches(config, rng.spawn("data"))
+        text = read_text(config.data)
+        self.corpus, self.train_tokens, self.val_tokens = text.corpus, text.train, text.validation
+        self.writer = Writer(config.model, text.tokenizer, rng.spawn("model"))
+        block, batch = config.model.block_size, config.training.batch
+        self.batches = text.batches(block, batch, rng.spawn("data"))
         self.learner = Learner(self.writer.model, config.optimizer, config.training.steps)
         self.steps_done = 0
-
-    def _read_text(self, data: DataSettings) -> Tokenizer:
-        kind = data.tokenizer
-        if kind == "auto":
-            kind = "char" if data.source == "tinyshakespeare" else "byte"
-        self.corpus = read_corpus(data.source, field=data.field, raw=data.tokenizer == "byte")
-        train, validation = split(self.corpus, data.held_out)
-        tokenizer = ByteTokenizer() if kind == "byte" else CharTokenizer.train(self.corpus.text)
-        self.train_tokens = tokenizer.encode(train.stream)
-        self.val_tokens = tokenizer.encode(validation.stream)[: data.eval_tokens]
-        return tokenizer
-
-    def _batches(self, config: GPTRecipeConfig, rng: Generator) -> TokenBatches:
-        block, batch = config.model.block_size, config.training.batch
-        if len(self.val_tokens) < 2:
-            raise InputError(
-                f"{self.corpus.name}: its held-out part has fewer than the two tokens that an "
-                "evaluation needs; give a longer text or a larger --data.held-out"
-            )
-        try:
-            return TokenBatches(self.train_tokens, block, batch, rng)
-        except InputError as error:
-            raise InputError(f"{self.corpus.name}: {error}") from error
 
     def next_batch(self) -> Batch:
         return next(self.batches)
@@ -228,11 +175,7 @@ class GPTRecipe:
         }
 
     def load_state_dict(self, state: State) -> None:
-        if state["corpus"] != self.corpus.sha256:
-            raise InputError(
-                f"the data {self.config.data.source!r} are not what the run was trained on: their "
-                f"sha256 is {self.corpus.sha256}, it was {state['corpus']}; restore the data"
-            )
+        require_corpus(self.corpus, self.config.data, state["corpus"])
         self.writer.model.load_state_dict(state["model"])
         self.learner.optimizer.load_state_dict(state["optimizer"])
         self.steps_done = state["steps_done"]

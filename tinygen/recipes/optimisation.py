@@ -28,8 +28,14 @@ class Learner:
         self.parameters = model.parameters()
         self.settings = settings
         self.optimizer = adamw(model, settings)
+        self.plan(steps)
+
+    def plan(self, steps: int) -> None:
+        """The schedule of a run of `steps` steps."""
         self.schedule = optim.Cosine(
-            steps, warmup=min(settings.warmup, steps // 10), min_factor=settings.min_factor
+            steps,
+            warmup=min(self.settings.warmup, steps // 10),
+            min_factor=self.settings.min_factor,
         )
 
     def step(self, loss: Tensor, step: int) -> Metrics:

@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygen.checkpoints import State
-from tinygen.data.baselines import gaussian_pixels_nats, independent_pixels_nats
-from tinygen.data.images import ImageBatches, binarise
+from tinygen.data.images import ImageBatches
 from tinygen.errors import InputError, UsageError
 from tinygen.evaluation import bits_per_dimension
 from tinygen.models.vae import VAE, VAEConfig, kl_warmup, log_likelihood
@@ -23,6 +22,7 @@ from tinygen.recipes import Family, require_device
 from tinygen.recipes.assessment import assess_images, last
 from tinygen.recipes.examples import ImageSettings, class_ids, image_split, starting_noise
 from tinygen.recipes.optimisation import Learner, OptimizerSettings
+from tinygen.recipes.pixels import PixelSettings
 from tinygen.training.config import Settings, setting
 from tinygen.training.recipe import Metrics, RecipeConfig, TrainingSettings
 
@@ -32,16 +32,12 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class ModelSettings(Settings):
+class ModelSettings(PixelSettings):
     latent: int = setting(12, "numbers that an image is squeezed into", least=1)
     hidden: tuple[int, ...] = setting((256,), "widths of the encoder's layers", least=1)
     activation: Literal["relu", "gelu", "silu", "tanh"] = setting(
         "relu", "relu, gelu, silu or tanh"
     )
-    likelihood: Literal["bernoulli", "gaussian", "categorical", "logistic"] = setting(
-        "categorical", "bernoulli (of binarised pixels), gaussian, categorical or logistic"
-    )
-    levels: int = setting(17, "values of a pixel, for categorical and logistic", least=2, most=256)
     conditional: bool = setting(False, "tell the model each image's class")
 
 
@@ -111,20 +107,6 @@ class Painter:
             rng=rng,
         )
 
-    def data(self, images: Array, rng: Generator) -> Array:
-        """uint8 images as the likelihood wants them; only binarising draws."""
-        if self.settings.likelihood == "bernoulli":
-            return binarise(images, rng)
-        if self.settings.likelihood == "gaussian":
-            return images.astype(np.float32) / np.float32(255)
-        return quantised(images, self.settings.levels)
-
-    def picture(self, x: Array) -> Array:
-        """What the model makes, in [0, 1]."""
-        if self.settings.likelihood in ("categorical", "logistic"):
-            return np.asarray(x / (self.settings.levels - 1))
-        return np.asarray(np.clip(x, 0, 1))
-
     def paint(self, n: int, rng: Generator, options: Sampling) -> Iterator[Array]:
         """n samples; of a walk, the steps from each to the next and back to the first."""
         z = starting_noise(n, (self.settings.latent,), rng)
@@ -140,12 +122,7 @@ class Painter:
     def decoded(self, z: Array, y: Array | None, rng: Generator, mean: bool) -> Array:
         """Pictures (n, H, W, C) of latents (n, latent)."""
         x = self.model.sample(len(z), y, noise=z, rng=rng.spawn("pixels"), mean=mean)
-        return self.picture(x)
-
-
-def quantised(images: Array, levels: int) -> NDArray[np.int64]:
-    """uint8 0 ... 255 as the nearest of `levels` evenly spaced ones."""
-    return np.rint(images * ((levels - 1) / 255)).astype(np.int64)
+        return self.settings.picture(x)
 
 
 def slerp(a: Array, b: Array, part: float) -> Array:
@@ -178,14 +155,14 @@ class VAERecipe:
         self.model = self.painter.model
         self.batches = ImageBatches(self.train, config.training.batch, rng.spawn("data"))
         self.draws = rng.spawn("draws")
-        self.held_out = self.painter.data(held_out.images, Generator("held-out pixels"))
+        self.held_out = self.config.model.data(held_out.images, Generator("held-out pixels"))
         self.held_out_labels = held_out.labels if classes else None
         self.learner = Learner(self.model, config.optimizer, config.training.steps)
         self.steps_done = 0
 
     def next_batch(self) -> tuple[Array, Array | None]:
         images, labels = next(self.batches)
-        return self.painter.data(images, self.draws), labels if self.painter.classes else None
+        return self.config.model.data(images, self.draws), labels if self.painter.classes else None
 
     def step(self, batch: tuple[Array, Array | None]) -> Metrics:
         """One step down the bound, in nats an image."""
@@ -217,7 +194,7 @@ class VAERecipe:
             self.model, self.held_out, self.held_out_labels, samples=200, rng=draws
         )
         samples = last(self.painter.paint(n, Generator("assessment"), sampling))
-        pixels = self.painter.picture(self.held_out)
+        pixels = self.config.model.picture(self.held_out)
         told = self.painter.classes is not None
         judged = assess_images(samples, self.train, pixels, self.held_out_labels, told=told)
         dimensions = self.model.config.dimensions
@@ -233,11 +210,8 @@ class VAERecipe:
 
     def baseline(self) -> tuple[str, float]:
         """Every pixel by itself, with its own distribution over the training images."""
-        train = self.painter.data(self.train.images, Generator("training pixels"))
-        if self.config.model.likelihood == "gaussian":
-            return "independent pixels", gaussian_pixels_nats(train, self.held_out)
-        levels = 2 if self.config.model.likelihood == "bernoulli" else self.config.model.levels
-        return "independent pixels", independent_pixels_nats(train, self.held_out, levels)
+        train = self.config.model.data(self.train.images, Generator("training pixels"))
+        return "independent pixels", self.config.model.independent(train, self.held_out)
 
     def state_dict(self) -> State:
         return {

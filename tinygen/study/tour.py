@@ -100,12 +100,12 @@ def vae_chapter(run: Run, recipe: Any) -> Chapter:
         "VAE: test images, nats an image", f"{nll:.1f}", f"{baseline:.1f}, {name}", nll < baseline
     )
     seen = recipe.held_out[:16]
-    again = painter.picture(recipe.model.reconstruct(seen))
+    again = painter.settings.picture(recipe.model.reconstruct(seen))
     options = family("vae").sampling
     samples = last(painter.paint(48, Generator(1), options))
     path = options.updated({"what": "walk"}, where="demo")
     walk = np.stack(list(painter.paint(5, Generator(2), path)), axis=1)[:4]  # (4, steps, 8, 8, 1)
-    pairs = np.concatenate([painter.picture(seen), again])
+    pairs = np.concatenate([painter.settings.picture(seen), again])
     parts = [
         page.paragraph(
             "A variational auto-encoder squeezes each 8 x 8 digit into a few numbers and draws it "

@@ -122,6 +122,15 @@ def test_seen_tokens_are_certain_and_the_mask_is_never_guessed():
 # ---- sampling
 
 
+def test_a_temperature_sharpens_the_guess_and_keeps_what_is_seen():
+    tokens = np.array([[V, 0, V, 2]])
+    plain, cold = BENT.probabilities(tokens), BENT.probabilities(tokens, 0.5)
+    np.testing.assert_allclose(cold, plain**2 / (plain**2).sum(-1, keepdims=True), atol=1e-12)
+    assert (cold != plain).any()
+    with pytest.raises(UsageError, match="temperature is 0"):
+        BENT.sample(tokens, 2, temperature=0, rng=generator())
+
+
 def frequencies(tokens):
     return np.bincount(tokens @ V ** np.arange(T)[::-1], minlength=V**T)
 

@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygen import nn, ops
-from tinygen.arguments import numbers
+from tinygen.arguments import number, numbers
 from tinygen.errors import OutOfRangeError, ShapeError, UsageError
 from tinygen.function import Value
 from tinygen.models.checks import require_examples, require_tokens
@@ -165,12 +165,13 @@ class MaskedDiffusion(nn.Module):
 
     # ---- sampling
 
-    def probabilities(self, tokens: Value) -> Floats:
-        """p(token | what is seen), (B, T, V) float64: the network's guess under each mask, and
-        certainty where a token is seen (SUBS)."""
+    def probabilities(self, tokens: Value, temperature: float = 1.0) -> Floats:
+        """p(token | what is seen), (B, T, V) float64: the network's guess under each mask, its
+        logits divided by `temperature`, and certainty where a token is seen (SUBS)."""
+        number("temperature", temperature, above=0)
         self._require_tokens(tokens, self.mask + 1)
         with self.inference():
-            logits = as_numpy(self.network(tokens)).astype(np.float64)
+            logits = as_numpy(self.network(tokens)).astype(np.float64) / temperature
         probs = np.exp(logits - logits.max(axis=-1, keepdims=True))
         probs /= probs.sum(axis=-1, keepdims=True)
         tokens = as_numpy(tokens)
@@ -178,7 +179,12 @@ class MaskedDiffusion(nn.Module):
         return np.where((tokens == self.mask)[..., None], probs, certain)
 
     def sample(
-        self, tokens: Value, times: Sequence[float] | int, *, rng: Generator
+        self,
+        tokens: Value,
+        times: Sequence[float] | int,
+        *,
+        temperature: float = 1.0,
+        rng: Generator,
     ) -> Iterator[MaskedStep]:
         """Fills the masks among tokens (B, T), all at first or only some: those that are seen are
         kept, whether they are a prompt, an ending or words in between.
@@ -196,10 +202,11 @@ class MaskedDiffusion(nn.Module):
         falling = all(high > low for high, low in itertools.pairwise(times))
         if len(times) < 2 or not falling or (times[0], times[-1]) != (1, 0):
             raise UsageError(f"times fall strictly from 1 to 0 in one step or more, not {times}.")
-        return self._sample(np.array(as_numpy(tokens)), times, rng)
+        number("temperature", temperature, above=0)
+        return self._sample(np.array(as_numpy(tokens)), times, temperature, rng)
 
     def _sample(
-        self, tokens: Tokens, times: Sequence[float], rng: Generator
+        self, tokens: Tokens, times: Sequence[float], temperature: float, rng: Generator
     ) -> Iterator[MaskedStep]:
         for step, (t, s) in enumerate(itertools.pairwise(times)):
             chosen = rng.uniform(tokens.shape, dtype="float64") * t < t - s
@@ -207,7 +214,8 @@ class MaskedDiffusion(nn.Module):
             guessed = chosen & (tokens == self.mask)
             rows = guessed.any(axis=1)  # the others need no network
             if rows.any():
-                cumulative = np.cumsum(self.probabilities(tokens[rows]), axis=-1)  # (rows, T, V)
+                probs = self.probabilities(tokens[rows], temperature)  # (rows, T, V)
+                cumulative = np.cumsum(probs, axis=-1)
                 drawn = (cumulative <= u[rows] * cumulative[..., -1:]).sum(axis=-1)
                 tokens = tokens.copy()
                 tokens[rows] = np.where(guessed[rows], drawn, tokens[rows])

@@ -10,17 +10,20 @@ from tinygen.models.vae.likelihoods import (
     Gaussian,
     Likelihood,
 )
-from tinygen.models.vae.networks import VAEConfig
+from tinygen.models.vae.networks import LIKELIHOODS, VAEConfig
+from tinygen.models.vae.prior import CodePrior
 from tinygen.models.vae.quantizer import Quantised, VectorQuantizer, usage
 from tinygen.models.vae.vae import VAE, kl_warmup
 from tinygen.models.vae.vqvae import VQVAE, VQVAEConfig
 
 __all__ = [
     "FSQ",
+    "LIKELIHOODS",
     "VAE",
     "VQVAE",
     "Bernoulli",
     "Categorical",
+    "CodePrior",
     "DiscretisedLogistic",
     "Gaussian",
     "Likelihood",

@@ -112,8 +112,8 @@ class VQVAE(nn.Module):
         with self.inference():
             return self.quantizer(self._latent(x)[1]).indices
 
-    def decode(self, indices: Value) -> Array:
-        """The mean image (N, H, W, C) of indices (N, h, w)."""
+    def decode(self, indices: Value, *, rng: Generator | None = None) -> Array:
+        """The mean image (N, H, W, C) of indices (N, h, w), or a draw from `rng`."""
         grid = tuple(side // 2 ** len(self.config.channels) for side in self.config.data_shape[:2])
         if getattr(indices, "shape", ())[1:] != grid:
             raise ShapeError(
@@ -122,8 +122,12 @@ class VQVAE(nn.Module):
             )
         with self.inference():
             codes = self.quantizer.lookup(indices)
-            mean = plain(self.likelihood.mean(self._params(codes)))
-            return mean.reshape(len(codes), *self.config.data_shape)
+            params = self._params(codes)
+            if rng is None:
+                x = plain(self.likelihood.mean(params))
+            else:
+                x = self.likelihood.sample(params, rng=rng)
+            return x.reshape(len(codes), *self.config.data_shape)
 
     def reconstruct(self, x: Value) -> Array:
         """`decode(encode(x))`."""

@@ -1,0 +1,105 @@
+"""What the recipes of text learn from: a corpus, its tokenizer, its two parts."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tinygen.data.batches import TokenBatches
+from tinygen.data.corpus import Corpus
+from tinygen.data.sources import read_corpus
+from tinygen.data.splits import HELD_OUT, split
+from tinygen.data.tokenizers import ByteTokenizer, CharTokenizer, Tokenizer
+from tinygen.data.tokenizers.base import Ids
+from tinygen.errors import InputError, UsageError
+from tinygen.random import Generator
+from tinygen.training.config import Settings, setting
+
+
+@dataclass(frozen=True)
+class DataSettings(Settings):
+    source: str = setting("docs", "docs, stdlib, tinyshakespeare, or the path of a file or folder")
+    tokenizer: Literal["auto", "byte", "char"] = setting(
+        "auto", "byte, char or auto: char for tinyshakespeare, else byte"
+    )
+    field: str = setting("text", "where JSON lines keep their text")
+    held_out: float = setting(HELD_OUT, "part that is kept for validation", above=0.0, below=1.0)
+    eval_tokens: int = setting(
+        131072, "validation tokens of an evaluation, the first of the held-out part", least=2
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.source:
+            raise UsageError("source must name the data, and it is empty")
+
+
+_LARGEST = 2**20
+"""Of a size: what is larger fits no memory, and its products no address."""
+
+
+@dataclass(frozen=True)
+class TransformerSettings(Settings):
+    n_layer: int = setting(4, "transformer blocks", least=1, most=_LARGEST)
+    n_head: int = setting(4, "attention heads, a divisor of the width", least=1, most=_LARGEST)
+    width: int = setting(128, "features of a token", least=1, most=_LARGEST)
+    block_size: int = setting(64, "tokens that the model sees at once", least=1, most=_LARGEST)
+    dropout: float = setting(0.0, "probability of dropping a feature", least=0.0, below=1.0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.width % self.n_head:
+            raise UsageError(f"n_head must divide the width {self.width}, not {self.n_head}")
+
+
+@dataclass(frozen=True)
+class Text:
+    """A corpus as tokens."""
+
+    corpus: Corpus
+    tokenizer: Tokenizer
+    train: Ids
+    validation: Ids
+    """The first tokens of the held-out part, those of an evaluation."""
+
+    def batches(self, block: int, batch: int, rng: Generator) -> TokenBatches:
+        """Random windows of the training part. Raises InputError where there are too few tokens."""
+        if len(self.validation) < 2:
+            raise InputError(
+                f"{self.corpus.name}: its held-out part has fewer than the two tokens that an "
+                "evaluation needs; give a longer text or a larger --data.held-out"
+            )
+        try:
+            return TokenBatches(self.train, block, batch, rng)
+        except InputError as error:
+            raise InputError(f"{self.corpus.name}: {error}") from error
+
+
+def read_text(data: DataSettings) -> Text:
+    """The text that `--data` names. Raises InputError, UnavailableError."""
+    kind = data.tokenizer
+    if kind == "auto":
+        kind = "char" if data.source == "tinyshakespeare" else "byte"
+    corpus = read_corpus(data.source, field=data.field, raw=data.tokenizer == "byte")
+    train, validation = split(corpus, data.held_out)
+    tokenizer = ByteTokenizer() if kind == "byte" else CharTokenizer.train(corpus.text)
+    return Text(
+        corpus,
+        tokenizer,
+        tokenizer.encode(train.stream),
+        tokenizer.encode(validation.stream)[: data.eval_tokens],
+    )
+
+
+def encoded(tokenizer: Tokenizer, text: str) -> Ids:
+    """A text from the command line; the byte tokenizer takes its very bytes."""
+    if isinstance(tokenizer, ByteTokenizer):
+        return tokenizer.encode(text.encode(errors="surrogateescape"))
+    return tokenizer.encode(text)
+
+
+def require_corpus(corpus: Corpus, data: DataSettings, sha256: str) -> None:
+    """Raise InputError unless a corpus is the one that a run was trained on."""
+    if sha256 != corpus.sha256:
+        raise InputError(
+            f"the data {data.source!r} are not what the run was trained on: their sha256 is "
+            f"{corpus.sha256}, it was {sha256}; restore the data"
+        )
