@@ -68,6 +68,7 @@ def test_doctor_names_what_is_missing_and_the_cure(
 
     monkeypatch.setattr("tinygen.cli.doctor.metadata.version", missing)
     monkeypatch.setattr("tinygen.cli.doctor.util.find_spec", lambda name: None)
+    monkeypatch.setattr("tinygen.cli.doctor._devices", list)  # CuPy's import asks find_spec
     monkeypatch.setattr("tinygen.cli.doctor.np.__version__", "2.0.1")
     monkeypatch.setattr("tinygen.cli.doctor.os.access", lambda path, mode: False)
     assert main(["doctor"]) == 6
