@@ -161,6 +161,22 @@ def test_a_linear_layer_is_three_launches(activation: str | None) -> None:
         np.testing.assert_allclose(value, exact, atol=3e-5)
 
 
+@pytest.mark.parametrize("sizes", [(0, 4, 3), (4, 0, 3), (4, 3, 0), (1, 1, 1)])
+def test_a_linear_layer_of_nothing(sizes: tuple[int, int, int]) -> None:
+    rows, into, out = sizes
+    rng = np.random.default_rng(6)
+    arrays = [rng.standard_normal(shape) for shape in ((rows, into), (out, into), (out,))]
+    found = []
+    for device, dtype in [("cpu", "float64"), (DEVICE, "float32")]:
+        leaves = [Tensor(tg.tensor(a, dtype, device).data, requires_grad=True) for a in arrays]
+        y = tg.ops.linear(*leaves, "gelu")
+        gradients = autograd.grad([y.sum()], leaves)
+        found.append([t.numpy() for t in (y, *gradients)])
+    for exact, value in zip(*found, strict=True):
+        assert value.shape == exact.shape
+        np.testing.assert_allclose(value, exact, atol=3e-6)
+
+
 def test_a_split_product_gives_the_same_bits_again() -> None:
     rng = np.random.default_rng(5)
     a, b = (SIM.asarray(rng.standard_normal((40, 40)).astype("float32")) for _ in range(2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -130,7 +131,7 @@ def linear_forward(
     with_derivative: bool = True,
 ) -> tuple[Array, Array | None]:
     """y = f(x W^T + b) and f', as the CPU's primitive: one launch."""
-    rows = x.reshape(-1, x.shape[-1]) if x.size else x.reshape(0, x.shape[-1])
+    rows = x.reshape(prod(x.shape[:-1]), x.shape[-1])
     y, slope = matmul(
         backend,
         rows,
@@ -154,7 +155,7 @@ def linear_backward(
 ) -> tuple[Array | None, Array | None, Array | None]:
     """(dx, dweight, dbias), None where `needs` does not ask for one."""
     out_features, in_features = weight.shape
-    rows = g.reshape(g.size // out_features if out_features else 0, out_features)
+    rows = g.reshape(prod(g.shape[:-1]), out_features)
     dx = dweight = dbias = None
     if derivative is not None and rows.size:
         rows, dbias = slope_backward(backend, rows, derivative.reshape(rows.shape))
