@@ -64,7 +64,7 @@ def check_exact(
     np.testing.assert_array_equal(SIM.to_numpy(c), a.astype("float64") @ b.astype("float64"))
 
 
-@pytest.mark.parametrize("transposed", LAYOUTS)
+@pytest.mark.parametrize("transposed", OF_A_LINEAR_LAYER)
 @pytest.mark.parametrize("rung", RUNGS)
 def test_whole_numbers_in_every_layout(rung: str, transposed: tuple[bool, bool]) -> None:
     tile_m, tile_n = RUNGS[rung].tile
@@ -72,9 +72,14 @@ def test_whole_numbers_in_every_layout(rung: str, transposed: tuple[bool, bool])
     check_exact(rung, 5, tile_n, 70, transposed, splits=2, batch=2)
 
 
-@pytest.mark.parametrize("transposed", OF_A_LINEAR_LAYER)
-def test_the_widest_tiles_and_more_than_one_of_each_block(transposed: tuple[bool, bool]) -> None:
-    check_exact("wgmma", 130, 300, 130, transposed, splits=1)
+def test_the_widest_tiles_and_more_than_one_of_each_block() -> None:
+    check_exact("wgmma", 130, 300, 130, (False, True), splits=1)
+    check_exact("wgmma", 130, 300, 330, (False, True), splits=2)
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("transposed", LAYOUTS)
+def test_the_widest_tiles_in_every_layout(transposed: tuple[bool, bool]) -> None:
     check_exact("wgmma", 130, 300, 330, transposed, splits=2)
 
 

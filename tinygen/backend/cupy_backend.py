@@ -36,7 +36,7 @@ class CupyBackend(Primitives):
             from cupyx.scipy import special
         except ImportError as error:
             raise UnavailableError(
-                f'device "cuda:{index}" needs CuPy, which is not installed: '
+                f'device "cuda:{index}" is not available: it needs CuPy, which is not installed: '
                 'pip install "tinygen[cuda13]" (or cuda12).'
             ) from error
         try:
