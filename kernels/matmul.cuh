@@ -59,4 +59,24 @@ struct epilogue {
     if (residual) v += to_float(residual[at]);
     c[at] = from_float<OUT>(v);
   }
+
+  // Two neighbours of a row, as tensor cores leave them with a lane, in one access where both are there
+  // and the place is even.
+  DEVICE void store_two(OUT* c, int64_t at, int n, int N, float v0, float v1) const {
+    if (n + 1 >= N || at % 2 != 0) {
+      if (n < N) store(c, at, n, v0);
+      if (n + 1 < N) store(c, at + 1, n + 1, v1);
+      return;
+    }
+    float v[2] = {v0, v1}, slopes[2], past[2] = {};
+    if (residual) ::load(past, residual + at);
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+      if (bias) v[i] += to_float(bias[n + i]);
+      slopes[i] = ACTIVATION::slope(v[i]);
+      v[i] = ACTIVATION::value(v[i]) + past[i];
+    }
+    if (slope) ::store(slope + at, slopes);
+    ::store(c + at, v);
+  }
 };

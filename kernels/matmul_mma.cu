@@ -139,10 +139,13 @@ matmul_mma(const IN* a, const IN* b, OUT* c, const OUT* bias, OUT* slope, const 
 #pragma unroll
     for (int j = 0; j < 4; j++) {
 #pragma unroll
-      for (int e = 0; e < 4; e++) {
-        const int m = first_m + warp_m + 16 * i + lane / 4 + e / 2 * 8;
-        const int n = first_n + warp_n + 8 * j + lane % 4 * 2 + e % 2;
-        if (m < M && n < N) end.store(c, blockIdx.z * c_batch + m * ldc + n, n, sums[i][j][e]);
+      for (int half = 0; half < 2; half++) {
+        const int m = first_m + warp_m + 16 * i + lane / 4 + 8 * half;
+        const int n = first_n + warp_n + 8 * j + lane % 4 * 2;
+        if (m < M) {
+          end.store_two(c, blockIdx.z * c_batch + m * ldc + n, n, N, sums[i][j][2 * half],
+                        sums[i][j][2 * half + 1]);
+        }
       }
     }
   }

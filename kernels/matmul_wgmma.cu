@@ -130,10 +130,12 @@ matmul_wgmma(const __grid_constant__ tensor_map a_map, const __grid_constant__ t
     if (part.begin < part.end && lane == 0) barrier_arrive(&empty[(step - 1) % STAGES]);
 
 #pragma unroll
-    for (int i = 0; i < BN / 2; i++) {
+    for (int i = 0; i < BN / 2; i += 2) {
       const int m = at.m + 64 * consumer + 16 * warp + lane / 4 + i / 2 % 2 * 8;
-      const int n = at.n + i / 4 * 8 + lane % 4 * 2 + i % 2;
-      if (m < M && n < N) end.store(c, at.z * c_batch + m * ldc + n, n, sums[i]);
+      const int n = at.n + i / 4 * 8 + lane % 4 * 2;
+      if (m < M) {
+        end.store_two(c, at.z * c_batch + m * ldc + n, n, N, sums[i], sums[i + 1]);
+      }
     }
   }
 }

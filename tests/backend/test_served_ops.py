@@ -134,6 +134,7 @@ def test_an_op_by_kernels_is_that_of_the_cpu(
         np.testing.assert_array_equal(c, b)
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("name", NAMES)
 def test_an_op_in_float16(name: str) -> None:
     """That of the CPU in float32, from the same numbers, to the rounding of its results."""

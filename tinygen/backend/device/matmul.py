@@ -90,6 +90,8 @@ def matmul(
     splits = max(1, splits)
     c = backend.empty((count, M, N), a.dtype)
     slope = backend.empty((count, M, N), a.dtype) if with_slope else None
+    if residual is not None and backend.address(residual) % 8:
+        residual = residual.copy()  # which kernels read two numbers at a time
     ends = [bias, slope, residual]
     sizes = [np.int32(n) for n in (M, N, K)]
     kernel = _kernel(backend, name, step, left, right, activation, whole=splits == 1)
