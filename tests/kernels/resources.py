@@ -83,6 +83,13 @@ BUILDS: list[tuple[str, dict[str, Any], list[str], dict[str, list[str]]]] = [
         ["sm_75", "sm_90"],
         {"softmax_forward": ["LDG.E.128", "STG.E.128"]},
     ),
+    *(
+        (file, {}, ["sm_75", "sm_90"], {})
+        for file in (
+            *("activation.cu", "adamw.cu", "cast.cu", "column_sums.cu", "cross_entropy.cu"),
+            *("dropout.cu", "embedding.cu", "group_norm.cu", "random.cu", "rope.cu", "topk.cu"),
+        )
+    ),
     ("conformance_mma.cu", {}, ["sm_80"], {"conform_mma_bf16": ["HMMA"]}),
     ("conformance_hopper.cu", {}, ["sm_90a"], {"conform_tma_store_2d": ["UTMASTG"]}),
 ]

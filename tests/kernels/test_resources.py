@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from resources import BUILDS, TABLE, cuobjdump, measured, title
 
+from tinygen.backend.launch import kernels_folder
 from tinygen.errors import UnavailableError
 
 TABLED: dict[str, dict[str, Any]] = json.loads(TABLE.read_text())
@@ -19,6 +20,11 @@ CASES = [
 
 def test_the_table_is_of_these_builds() -> None:
     assert list(TABLED) == [case.id for case in CASES]
+
+
+def test_no_file_of_kernels_is_missing() -> None:
+    tabled = {key.partition(" ")[0] for key in TABLED}
+    assert tabled == {path.name for path in kernels_folder().glob("*.cu")}
 
 
 @pytest.mark.parametrize("key", TABLED)
