@@ -60,7 +60,7 @@ def stacks(folder: Path, kernel: Kernel, architecture: str) -> dict[str, int]:
 @pytest.mark.parametrize("file", FILES)
 def test_nothing_spills(file: str, tmp_path: Path) -> None:
     tensor_cores = "mma_m16n8k16" in inlined(file)  # which take no float
-    fixed = {"IN": "bf16"} if tensor_cores else {}
+    fixed = {"IN": "bf16", "TYPE": "bf16"} if tensor_cores else {}
     for architecture in architectures(file):
         used = stacks(tmp_path, Kernel(file, "any", **fixed), architecture)
         assert used, f"{file} has no kernels"
