@@ -15,6 +15,7 @@ from tinygen import autograd
 from tinygen.backend import backend_named
 from tinygen.backend.device.matmul import RUNGS, matmul
 from tinygen.backend.launch import Kernel, launch
+from tinygen.errors import UsageError
 from tinygen.tensor import Tensor
 
 DEVICE = os.environ.get("TINYGEN_TEST_DEVICE", "sim")
@@ -180,6 +181,40 @@ def test_a_linear_layer_of_nothing(sizes: tuple[int, int, int]) -> None:
     for exact, value in zip(*found, strict=True):
         assert value.shape == exact.shape
         np.testing.assert_allclose(value, exact, atol=3e-6)
+
+
+@pytest.mark.parametrize(
+    ("rung", "dtype", "K", "sentence"),
+    [
+        ("mmma", "float32", 16, "no rung 'mmma'; it has naive, tiled"),
+        ("mma", "float32", 16, "takes 16-bit numbers, not float32"),
+        ("mma", "float16", 37, "rows that begin at multiples of 16 bytes"),
+        ("wgmma", "float16", 37, "rows that begin at multiples of 16 bytes"),
+    ],
+)
+def test_a_rung_that_cannot_is_refused(rung: str, dtype: str, K: int, sentence: str) -> None:
+    a, b = (SIM.asarray(np.ones(shape, dtype)) for shape in ((8, K), (K, 8)))
+    with pytest.raises(UsageError, match=sentence):
+        matmul(SIM, a, b, rung=rung)
+
+
+@pytest.mark.parametrize("splits", [1, 3])
+@pytest.mark.parametrize("N", [7, 130])
+@pytest.mark.parametrize("rung", ["mma", "wgmma"])
+def test_epilogues_of_tensor_cores_are_exact_on_whole_numbers(
+    rung: str, N: int, splits: int
+) -> None:
+    """Two neighbours are stored at a time, and the last of an odd row alone."""
+    rng = np.random.default_rng(7)
+    a, w = (whole_numbers(rng, *shape, dtype="float16") for shape in ((9, 72), (N, 72)))
+    bias, past = (whole_numbers(rng, *shape, dtype="float16") for shape in ((N,), (9, N)))
+    c, slope = matmul(
+        SIM, SIM.asarray(a), SIM.asarray(w).T, bias=SIM.asarray(bias), residual=SIM.asarray(past),
+        activation="relu", with_slope=True, rung=rung, splits=splits,
+    )  # fmt: skip
+    u = a.astype("float64") @ w.T.astype("float64") + bias
+    np.testing.assert_array_equal(SIM.to_numpy(c), np.maximum(u, 0) + past)
+    np.testing.assert_array_equal(SIM.to_numpy(slope), u > 0)
 
 
 def test_a_split_product_gives_the_same_bits_again() -> None:

@@ -13,16 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygen.checkpoints import State
-from tinygen.data.images import ImageBatches
-from tinygen.errors import InputError, UsageError
 from tinygen.evaluation import bits_per_dimension
 from tinygen.models.vae import VAE, VAEConfig, kl_warmup, log_likelihood
 from tinygen.random import Generator
 from tinygen.recipes import Family, require_device
 from tinygen.recipes.assessment import assess_images, last
-from tinygen.recipes.examples import ImageSettings, class_ids, image_split, starting_noise
+from tinygen.recipes.examples import ImageSettings, class_ids, starting_noise
 from tinygen.recipes.optimisation import Learner, OptimizerSettings
-from tinygen.recipes.pixels import PixelSettings
+from tinygen.recipes.pixels import PixelExamples, PixelSettings
 from tinygen.training.config import Settings, setting
 from tinygen.training.recipe import Metrics, RecipeConfig, TrainingSettings
 
@@ -147,32 +145,31 @@ class VAERecipe:
         """Read the data and start at step 0. Raises InputError, UsageError, UnavailableError."""
         self.config = config
         rng = Generator(config.training.seed)
-        self.train, held_out = image_split(config.data)
-        classes = len(self.train.classes) if config.model.conditional else None
-        if config.model.conditional and not classes:
-            raise UsageError(f"conditional: {config.data.source} has no classes")
-        self.painter = Painter(config.model, self.train.shape, classes, rng.spawn("model"))
+        self.data = PixelExamples(
+            config.data,
+            config.model,
+            conditional=config.model.conditional,
+            batch=config.training.batch,
+            rng=rng,
+        )
+        shape = self.data.train.shape
+        self.painter = Painter(config.model, shape, self.data.classes, rng.spawn("model"))
         self.model = self.painter.model
-        self.batches = ImageBatches(self.train, config.training.batch, rng.spawn("data"))
-        self.draws = rng.spawn("draws")
-        self.held_out = self.config.model.data(held_out.images, Generator("held-out pixels"))
-        self.held_out_labels = held_out.labels if classes else None
         self.learner = Learner(self.model, config.optimizer, config.training.steps)
         self.steps_done = 0
 
     def next_batch(self) -> tuple[Array, Array | None]:
-        images, labels = next(self.batches)
-        return self.config.model.data(images, self.draws), labels if self.painter.classes else None
+        return self.data.next_batch()
 
     def step(self, batch: tuple[Array, Array | None]) -> Metrics:
         """One step down the bound, in nats an image."""
         x, y = batch
         o = self.config.objective
         if o.samples > 1:
-            loss = -self.model.iwae(x, o.samples, y, rng=self.draws).mean()
+            loss = -self.model.iwae(x, o.samples, y, rng=self.data.draws).mean()
         else:
             beta = kl_warmup(self.steps_done, o.warmup, o.beta)
-            loss = self.model.loss(x, y, rng=self.draws, beta=beta, free_bits=o.free_bits)
+            loss = self.model.loss(x, y, rng=self.data.draws, beta=beta, free_bits=o.free_bits)
         metrics = self.learner.step(loss, self.steps_done)
         self.steps_done += 1
         return metrics
@@ -181,22 +178,24 @@ class VAERecipe:
         """`val_loss`: -ELBO of the held-out images, nats an image, by fixed draws."""
         rng, total = Generator("evaluation"), 0.0
         with self.model.inference():
-            for start in range(0, len(self.held_out), 256):
+            for start in range(0, len(self.data.held_out), 256):
                 part = slice(start, start + 256)
-                y = None if self.held_out_labels is None else self.held_out_labels[part]
-                total -= float(self.model.elbo(self.held_out[part], y, rng=rng).data.sum())
-        return {"val_loss": total / len(self.held_out)}
+                y = None if self.data.held_out_labels is None else self.data.held_out_labels[part]
+                total -= float(self.model.elbo(self.data.held_out[part], y, rng=rng).data.sum())
+        return {"val_loss": total / len(self.data.held_out)}
 
     def assess(self, n: int, sampling: Sampling) -> Metrics:
         """-log p(x) by 200 importance samples, nats and bits; and n samples judged."""
         draws = Generator("importance samples")
         found = log_likelihood(
-            self.model, self.held_out, self.held_out_labels, samples=200, rng=draws
+            self.model, self.data.held_out, self.data.held_out_labels, samples=200, rng=draws
         )
         samples = last(self.painter.paint(n, Generator("assessment"), sampling))
-        pixels = self.config.model.picture(self.held_out)
+        pixels = self.config.model.picture(self.data.held_out)
         told = self.painter.classes is not None
-        judged = assess_images(samples, self.train, pixels, self.held_out_labels, told=told)
+        judged = assess_images(
+            samples, self.data.train, pixels, self.data.held_out_labels, told=told
+        )
         dimensions = self.model.config.dimensions
         return {
             "nll": -found.mean,
@@ -209,38 +208,26 @@ class VAERecipe:
         return ()
 
     def baseline(self) -> tuple[str, float]:
-        """Every pixel by itself, with its own distribution over the training images."""
-        train = self.config.model.data(self.train.images, Generator("training pixels"))
-        return "independent pixels", self.config.model.independent(train, self.held_out)
+        return self.data.baseline()
 
     def state_dict(self) -> State:
         return {
             "model": self.model.state_dict(),
             "optimizer": self.learner.optimizer.state_dict(),
             "steps_done": self.steps_done,
-            "batches": self.batches.state_dict(),
-            "draws": self.draws.state_dict(),
-            "data": self.train.sha256,
-            "data_shape": list(self.train.shape),
-            "classes": self.painter.classes,
+            **self.data.state_dict(),
         }
 
     def load_state_dict(self, state: State) -> None:
-        if state["data"] != self.train.sha256:
-            raise InputError(
-                f"the images {self.config.data.source!r} are not what the run was trained on: "
-                f"their sha256 is {self.train.sha256}, it was {state['data']}; restore the data"
-            )
+        self.data.load_state_dict(state)
         self.model.load_state_dict(state["model"])
         self.learner.optimizer.load_state_dict(state["optimizer"])
         self.steps_done = state["steps_done"]
-        self.batches.load_state_dict(state["batches"])
-        self.draws.load_state_dict(state["draws"])
 
     def describe(self) -> dict[str, Any]:
         return {
-            "images": self.train.record(),
-            "held_out_images": len(self.held_out),
+            "images": self.data.train.record(),
+            "held_out_images": len(self.data.held_out),
             "parameters": self.model.n_parameters,
         }
 

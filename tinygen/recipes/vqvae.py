@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygen.checkpoints import State
-from tinygen.data.images import ImageBatches
-from tinygen.errors import InputError, UsageError
+from tinygen.errors import UsageError
 from tinygen.evaluation import bits_per_dimension
 from tinygen.models.vae import (
     FSQ,
@@ -30,9 +29,9 @@ from tinygen.models.vae import (
 from tinygen.random import Generator
 from tinygen.recipes import Family, require_device
 from tinygen.recipes.assessment import assess_images, last
-from tinygen.recipes.examples import ImageSettings, class_ids, image_split
+from tinygen.recipes.examples import ImageSettings, class_ids
 from tinygen.recipes.optimisation import Learner, OptimizerSettings
-from tinygen.recipes.pixels import PixelSettings
+from tinygen.recipes.pixels import PixelExamples, PixelSettings
 from tinygen.training.config import Settings, setting
 from tinygen.training.recipe import Metrics, RecipeConfig, TrainingSettings
 
@@ -161,16 +160,16 @@ class VQVAERecipe:
         """Read the data and start at step 0. Raises InputError, UsageError, UnavailableError."""
         self.config = config
         rng = Generator(config.training.seed)
-        self.train, held_out = image_split(config.data)
-        classes = len(self.train.classes) if config.model.conditional else None
-        if config.model.conditional and not classes:
-            raise UsageError(f"conditional: {config.data.source} has no classes")
-        self.painter = Painter(config, self.train.shape, classes, rng.spawn("model"))
+        self.data = PixelExamples(
+            config.data,
+            config.model,
+            conditional=config.model.conditional,
+            batch=config.training.batch,
+            rng=rng,
+        )
+        shape = self.data.train.shape
+        self.painter = Painter(config, shape, self.data.classes, rng.spawn("model"))
         self.model, self.prior = self.painter.model, self.painter.prior
-        self.batches = ImageBatches(self.train, config.training.batch, rng.spawn("data"))
-        self.draws = rng.spawn("draws")
-        self.held_out = config.model.data(held_out.images, Generator("held-out pixels"))
-        self.held_out_labels = held_out.labels if classes else None
         steps = config.training.steps
         self.prior_begins = steps - int(config.prior.part * steps)
         self.learner = Learner(self.model, config.optimizer, self.prior_begins)
@@ -180,14 +179,13 @@ class VQVAERecipe:
         self.steps_done = 0
 
     def next_batch(self) -> tuple[Array, Array | None]:
-        images, labels = next(self.batches)
-        return self.config.model.data(images, self.draws), labels if self.painter.classes else None
+        return self.data.next_batch()
 
     def step(self, batch: tuple[Array, Array | None]) -> Metrics:
         """One step of the auto-encoder or, later, of the prior; `loss` in nats an image."""
         x, y = batch
         if self.steps_done < self.prior_begins:
-            recon, quantised = self.model(x, rng=self.draws)
+            recon, quantised = self.model(x, rng=self.data.draws)
             total = recon.sum() if quantised.loss is None else recon.sum() + quantised.loss
             metrics = self.learner.step(total / len(x), self.steps_done)
             metrics["perplexity"], metrics["codes_in_use"] = usage(
@@ -204,9 +202,9 @@ class VQVAERecipe:
         codes) and `code_nats` -log p(codes). And the codes' `perplexity` and part `in use`."""
         recon, nats, indices = [], [], []
         with self.model.inference():
-            for start in range(0, len(self.held_out), 256):
+            for start in range(0, len(self.data.held_out), 256):
                 part = slice(start, start + 256)
-                losses, quantised = self.model(self.held_out[part])
+                losses, quantised = self.model(self.data.held_out[part])
                 recon.append(losses.data if hasattr(losses, "data") else losses)
                 indices.append(quantised.indices)
                 nats.append(self._code_nats(quantised.indices, part))
@@ -224,23 +222,25 @@ class VQVAERecipe:
         """-log p of the codes (N, h, w) of held-out images, (N,)."""
         if self.steps_done <= self.prior_begins:
             return np.full(len(indices), math.prod(self.prior.grid) * math.log(self.prior.codes))
-        y = None if self.held_out_labels is None else self.held_out_labels[part]
+        y = None if self.data.held_out_labels is None else self.data.held_out_labels[part]
         return self.prior.nats(indices, y)
 
     def assess(self, n: int, sampling: Sampling) -> Metrics:
         """Squared error of reconstructions, pixels in [0, 1]; bits of an image under the prior and
         of a pixel in all; and n samples judged."""
         found = self.evaluate()
-        pixels = self.config.model.picture(self.held_out)
-        again = self.config.model.picture(self.model.reconstruct(self.held_out))
+        pixels = self.config.model.picture(self.data.held_out)
+        again = self.config.model.picture(self.model.reconstruct(self.data.held_out))
         samples = last(self.painter.paint(n, Generator("assessment"), sampling))
         told = self.painter.classes is not None
-        judged = assess_images(samples, self.train, pixels, self.held_out_labels, told=told)
+        judged = assess_images(
+            samples, self.data.train, pixels, self.data.held_out_labels, told=told
+        )
         return {
             "reconstruction_error": float(((again - pixels) ** 2).mean()),
             "code_bits": found["code_nats"] / math.log(2),
             "bits_per_dimension": bits_per_dimension(
-                found["val_loss"], math.prod(self.train.shape)
+                found["val_loss"], math.prod(self.data.train.shape)
             ),
             **judged,
         }
@@ -249,9 +249,7 @@ class VQVAERecipe:
         return ()
 
     def baseline(self) -> tuple[str, float]:
-        """Every pixel by itself, with its own distribution over the training images."""
-        train = self.config.model.data(self.train.images, Generator("training pixels"))
-        return "independent pixels", self.config.model.independent(train, self.held_out)
+        return self.data.baseline()
 
     def state_dict(self) -> State:
         return {
@@ -261,20 +259,12 @@ class VQVAERecipe:
             "prior_optimizer": self.prior_learner.optimizer.state_dict(),
             "steps_done": self.steps_done,
             "prior_begins": self.prior_begins,
-            "batches": self.batches.state_dict(),
-            "draws": self.draws.state_dict(),
-            "data": self.train.sha256,
-            "data_shape": list(self.train.shape),
-            "classes": self.painter.classes,
+            **self.data.state_dict(),
         }
 
     def load_state_dict(self, state: State) -> None:
         """A run that gets more steps gives them to the prior: the codes stay what they are."""
-        if state["data"] != self.train.sha256:
-            raise InputError(
-                f"the images {self.config.data.source!r} are not what the run was trained on: "
-                f"their sha256 is {self.train.sha256}, it was {state['data']}; restore the data"
-            )
+        self.data.load_state_dict(state)
         self.model.load_state_dict(state["model"])
         self.prior.load_state_dict(state["prior"])
         self.learner.optimizer.load_state_dict(state["optimizer"])
@@ -282,13 +272,11 @@ class VQVAERecipe:
         self.steps_done = state["steps_done"]
         self.prior_begins = state["prior_begins"]
         self.prior_learner.plan(max(1, self.config.training.steps - self.prior_begins))
-        self.batches.load_state_dict(state["batches"])
-        self.draws.load_state_dict(state["draws"])
 
     def describe(self) -> dict[str, Any]:
         return {
-            "images": self.train.record(),
-            "held_out_images": len(self.held_out),
+            "images": self.data.train.record(),
+            "held_out_images": len(self.data.held_out),
             "parameters": self.model.n_parameters + self.prior.n_parameters,
         }
 

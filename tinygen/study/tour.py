@@ -94,12 +94,12 @@ def vae_chapter(run: Run, recipe: Any) -> Chapter:
     name, baseline = recipe.baseline()
     painter = recipe.painter
     nll = -log_likelihood(
-        recipe.model, recipe.held_out, samples=100, rng=Generator("importance samples")
+        recipe.model, recipe.data.held_out, samples=100, rng=Generator("importance samples")
     ).mean
     gate = Gate(
         "VAE: test images, nats an image", f"{nll:.1f}", f"{baseline:.1f}, {name}", nll < baseline
     )
-    seen = recipe.held_out[:16]
+    seen = recipe.data.held_out[:16]
     again = painter.settings.picture(recipe.model.reconstruct(seen))
     options = family("vae").sampling
     samples = last(painter.paint(48, Generator(1), options))

@@ -1,12 +1,12 @@
 """AdamW by kernels/adamw.cu, and in plain steps; see `numpy_backend/adamw.py` for the equations."""
 
-from math import sqrt
 from typing import Any
 
 import numpy as np
 
 from tinygen.backend.device.launching import blocks, persistent, vector
 from tinygen.backend.launch import Kernel, launch
+from tinygen.backend.numpy_backend.adamw import rate_and_damping
 
 Array = Any
 
@@ -28,14 +28,13 @@ def adamw_update(
     step: int,
 ) -> None:
     """Update param, m and v in place, in the CPU's order of operations."""
-    scale1 = (1.0 - beta1) / (1.0 - beta1**step)
-    scale2 = sqrt((1.0 - beta2) / (1.0 - beta2**step))
+    rate, damping = rate_and_damping(lr, beta1, beta2, eps, step)
     m *= beta1
     m += grad
     v *= beta2
     v += grad * grad
-    change = m / (xp.sqrt(v) + eps / scale2)
-    change *= lr * scale1 / scale2
+    change = m / (xp.sqrt(v) + damping)
+    change *= rate
     if weight_decay:
         param *= 1.0 - lr * weight_decay
     param -= change
@@ -56,9 +55,8 @@ def adamw_by_kernel(
     step: int,
 ) -> None:
     """The same in one pass over the float32 vectors."""
-    scale1 = (1.0 - beta1) / (1.0 - beta1**step)
-    scale2 = sqrt((1.0 - beta2) / (1.0 - beta2**step))
-    scalars = (beta1, beta2, 1.0 - lr * weight_decay, lr * scale1 / scale2, eps / scale2)
+    rate, damping = rate_and_damping(lr, beta1, beta2, eps, step)
+    scalars = (beta1, beta2, 1.0 - lr * weight_decay, rate, damping)
     # A slice may begin anywhere; its end is no multiple of four, which the kernel knows.
     width = vector(backend, 0, param, grad, m, v)
     kernel = Kernel("adamw.cu", "adamw_update_by_value", TYPE="float", VECTOR=width)

@@ -11,6 +11,7 @@ from tinygen.backend.device.activation import slope_backward
 from tinygen.backend.device.launching import bias_gradient
 from tinygen.backend.device.registry import serves
 from tinygen.backend.launch import Kernel, launch
+from tinygen.errors import UsageError
 
 Array = Any
 
@@ -37,6 +38,8 @@ RUNGS = {
     "mma": Rung("matmul_mma.cu", (128, 128), (256,), 32, aligned=8, least=80),
     "wgmma": Rung("matmul_wgmma.cu", (128, 128), (384,), 64, aligned=8, least=90),
 }
+FASTEST = ("wgmma", "mma", "registers")
+"""What is tried, the first that can."""
 STAGES = {"mma": 3, "wgmma": 4}
 WIDE = 256
 """Columns of wgmma's tile where there are tiles enough for every multiprocessor."""
@@ -73,7 +76,8 @@ def matmul(
 
     A (M, K) or (batch, M, K), B (K, N) or (batch, K, N), of one dtype, any strides: a factor of
     which neither axis runs along memory is copied. `rung` and `splits` are chosen where they are
-    not given; the same choice gives the same bits.
+    not given; the same choice gives the same bits. Raises UsageError for a rung that there is not,
+    or that cannot multiply these.
     """
     single = a.ndim == 2
     a, b = (x[None] if x.ndim == 2 else x for x in (a, b))
@@ -183,18 +187,34 @@ def _matrix(backend: Any, x: Array) -> Matrix:
 
 
 def _rung(backend: Any, left: Matrix, right: Matrix, wanted: str | None) -> str:
-    """The fastest that can read these matrices on this device, or the one that is wanted."""
+    """The fastest that can multiply these matrices on this device, or the one that is wanted.
+    Raises UsageError where that cannot."""
+    wanted = wanted or backend.rungs.get("matmul")
+    if wanted is not None and wanted not in RUNGS:
+        raise UsageError(f"matmul has no rung {wanted!r}; it has {', '.join(RUNGS)}.")
     if not left.array.size or not right.array.size:
         return "registers"  # which asks nothing of where nothing lies
-    wanted = wanted or backend.rungs.get("matmul")
-    if wanted is not None:
-        return wanted
-    tensor_cores = backend.compute_capability >= RUNGS["mma"].least
-    sixteen_bits = left.array.dtype.itemsize == 2
-    aligned = _aligned(backend, left, 8) and _aligned(backend, right, 8)
-    if not (tensor_cores and sixteen_bits and aligned):
-        return "registers"
-    return "wgmma" if backend.compute_capability == RUNGS["wgmma"].least else "mma"
+    if wanted is None:
+        return next(name for name in FASTEST if not _obstacle(backend, name, left, right))
+    obstacle = _obstacle(backend, wanted, left, right)
+    if obstacle:
+        raise UsageError(f"matmul's rung {wanted!r} {obstacle}; leave the choice to matmul.")
+    return wanted
+
+
+def _obstacle(backend: Any, name: str, left: Matrix, right: Matrix) -> str:
+    """Why a rung cannot multiply these matrices here; empty if it can."""
+    rung = RUNGS[name]
+    if rung.aligned == 1:
+        return ""
+    available = backend.compute_capability
+    if available < rung.least or (name == "wgmma" and available != rung.least):
+        return f"is for architecture {rung.least}, and this device is {available}"
+    if left.array.dtype.itemsize != 2:
+        return f"takes 16-bit numbers, not {left.array.dtype}"
+    if not all(_aligned(backend, x, rung.aligned) for x in (left, right)):
+        return f"takes rows that begin at multiples of 16 bytes, {rung.aligned} elements"
+    return ""
 
 
 def _aligned(backend: Any, x: Matrix, elements: int) -> bool:

@@ -34,14 +34,14 @@ def adamw_update(
     with c = (1 - beta)/(1 - beta^t) and t = `step`, which starts at 1.
 
     The moments are sums, not means: c1 and c2 are scalars that make them the bias-corrected means
-    of the paper, and are moved out of the quotient, so that they cost no pass over the memory.
+    of the paper, and are moved out of the quotient (`rate_and_damping`), so that they cost no pass
+    over the memory.
     """
     t = scratch[: param.size]
     if step % FLUSH_EVERY == 0:
         _flush(m, t)
         _flush(v, t)
-    scale1 = (1.0 - beta1) / (1.0 - beta1**step)
-    scale2 = sqrt((1.0 - beta2) / (1.0 - beta2**step))
+    rate, damping = rate_and_damping(lr, beta1, beta2, eps, step)
 
     m *= beta1
     m += grad
@@ -51,12 +51,21 @@ def adamw_update(
     v += t
 
     np.sqrt(v, out=t)
-    t += eps / scale2
+    t += damping
     np.divide(m, t, out=t)
-    t *= lr * scale1 / scale2
+    t *= rate
     if weight_decay:
         param *= 1.0 - lr * weight_decay
     param -= t
+
+
+def rate_and_damping(
+    lr: float, beta1: float, beta2: float, eps: float, step: int
+) -> tuple[float, float]:
+    """(rate, damping): lr c1 m / (sqrt(c2 v) + eps) = rate m / (sqrt(v) + damping)."""
+    scale1 = (1.0 - beta1) / (1.0 - beta1**step)
+    scale2 = sqrt((1.0 - beta2) / (1.0 - beta2**step))
+    return lr * scale1 / scale2, eps / scale2
 
 
 def _flush(moment: Array, scratch: Array) -> None:
