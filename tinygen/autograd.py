@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinygen import ops, trace
-from tinygen.backend import Array, raw
+from tinygen.backend import Array, is_view, raw
 from tinygen.errors import DtypeError, GraphError, ShapeError
 from tinygen.function import (
     Alias,
@@ -241,7 +241,7 @@ def _hooked(g: Value, hooks: Sequence[Callable[[Tensor], Tensor | None]]) -> Val
 
 def _own(g: Array, given: set[int]) -> Array:
     """g in memory that no other leaf's gradient shares, so that a user may write to it."""
-    if id(g) in given or g.base is not None:
+    if id(g) in given or is_view(g):
         return g.copy()
     given.add(id(g))
     return g

@@ -110,6 +110,21 @@ def test_the_gradients_of_two_leaves_share_no_memory() -> None:
     assert c.grad.tolist() == [[7, 1]]
 
 
+def test_the_large_gradient_of_one_leaf_is_not_copied() -> None:
+    """Large arrays begin at a cache line inside a block of bytes; that makes them no views."""
+    weight = tg.tensor(np.ones((300, 200), np.float32), requires_grad=True)
+    x = tg.tensor(np.ones((4, 200), np.float32))
+    handed: list[np.ndarray] = []
+    weight.register_hook(lambda g: handed.append(g.data))
+    ops.linear(x, weight).sum().backward()
+    assert handed[0].base is not None
+    assert weight.grad.data is handed[0]
+    halves = [tg.tensor(np.ones((150, 200), np.float32), requires_grad=True) for _ in range(2)]
+    ops.linear(x, ops.concat(halves)).sum().backward()  # views of one such array
+    assert not np.shares_memory(halves[0].grad.data, halves[1].grad.data)
+    assert all(half.grad.data.base is None for half in halves)
+
+
 def test_a_scalar_takes_a_number_as_its_gradient() -> None:
     x = tg.tensor(3.0, requires_grad=True)
     (x * x).backward(0.5)

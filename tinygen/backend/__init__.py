@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 
 from tinygen.backend.numpy_backend import NumpyBackend, tune_allocator
+from tinygen.backend.numpy_backend.aligned import is_view
 from tinygen.errors import DeviceError, DtypeError
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Backend",
     "backend_named",
     "backend_of",
+    "is_view",
     "plain_numbers",
     "raw",
     "tune_allocator",

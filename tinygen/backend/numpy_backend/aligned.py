@@ -17,11 +17,21 @@ SMALL = 1 << 16
 """Bytes below which the 3 microseconds of finding the place cost more than they gain."""
 
 
+class Memory(np.ndarray[tuple[int, ...], np.dtype[np.uint8]]):
+    """The bytes of one aligned array. A view of that array has the array itself as its base, so
+    the type of the base tells the two apart."""
+
+
 def empty(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
     """An uninitialised C-contiguous array whose first element lies at a multiple of 64 bytes."""
     dtype = np.dtype(dtype)
     size = prod(shape) * dtype.itemsize
     if size < SMALL:
         return np.empty(shape, dtype)
-    memory = np.empty(size + CACHE_LINE, np.uint8)
+    memory = Memory(size + CACHE_LINE, np.uint8)
     return np.ndarray(shape, dtype, memory, -memory.ctypes.data % CACHE_LINE)
+
+
+def is_view(array: Array) -> bool:
+    """Whether other arrays may lie in the memory of `array`."""
+    return array.base is not None and type(array.base) is not Memory
