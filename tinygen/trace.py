@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from tinygen.backend import Array, backend_of
+from tinygen.backend.launch import Kernel, observed
 from tinygen.errors import DivergedError, GraphError
 
 active: Recorder | None = None
@@ -51,6 +52,8 @@ class Event:
     bytes: int
     seconds: float
     finite: bool = True
+    kernels: list[str] = field(default_factory=list)
+    """What it launched on a device, in order."""
 
 
 @dataclass(slots=True)
@@ -74,6 +77,7 @@ class Recorder:
         self.phase = "forward"
         self._modules: list[tuple[Any, str]] = []
         self._nested = 0
+        self._launched: list[str] = []
 
     # ---- called by the engine, the modules and the optimisers
 
@@ -125,6 +129,7 @@ class Recorder:
         """One optimiser step over `parameters`, as one event."""
         started = time.perf_counter()
         self._nested += 1
+        self._launched.clear()
         try:
             yield
         finally:
@@ -141,6 +146,7 @@ class Recorder:
             flops=0,
             bytes=sum(a.nbytes for a in arrays),
             seconds=time.perf_counter() - started,
+            kernels=self._kernels(),
         )
         self.events.append(event)
         if self.check_finite and not all(_finite(a) for a in arrays):
@@ -153,6 +159,7 @@ class Recorder:
         self, run: Any, arrays: Sequence[Array], params: dict[str, Any]
     ) -> tuple[float, Any]:
         self._nested += 1
+        self._launched.clear()
         started = time.perf_counter()
         try:
             results = run(*arrays, **params)
@@ -160,6 +167,14 @@ class Recorder:
             seconds = time.perf_counter() - started
             self._nested -= 1
         return seconds, results
+
+    def launched(self, _: Any, kernel: Kernel) -> None:
+        """A device has launched `kernel`."""
+        self._launched.append(kernel.name)
+
+    def _kernels(self) -> list[str]:
+        """Those of the op that has just run."""
+        return list(self._launched)
 
     def _add(
         self,
@@ -182,6 +197,7 @@ class Recorder:
             flops=0,
             bytes=sum(a.nbytes for a in [*arrays, *outputs]),
             seconds=seconds,
+            kernels=self._kernels(),
         )
         self.events.append(event)
         return event
@@ -239,7 +255,8 @@ class Recorder:
 
     def table(self) -> str:
         """One line an event, then the totals."""
-        rows = [("#", "phase", "op", "module", "line", "output", "MFLOP", "MB", "ms")]
+        rows: list[tuple[str, ...]]
+        rows = [("#", "phase", "op", "module", "line", "output", "MFLOP", "MB", "ms", "kernels")]
         rows += [
             (
                 str(e.index),
@@ -251,9 +268,12 @@ class Recorder:
                 f"{e.flops / 1e6:.3f}",
                 f"{e.bytes / 1e6:.3f}",
                 f"{e.seconds * 1e3:.3f}",
+                " ".join(e.kernels),
             )
             for e in self.events
         ]
+        if not any(e.kernels for e in self.events):
+            rows = [row[:-1] for row in rows]
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         lines = []
         for row in rows:
@@ -293,7 +313,8 @@ def record(*, check_finite: bool = False) -> Iterator[Recorder]:
         raise GraphError("a trace is already being recorded; traces do not nest.")
     active = Recorder(check_finite)
     try:
-        yield active
+        with observed(active.launched):
+            yield active
     finally:
         active = None
 

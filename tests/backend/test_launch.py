@@ -3,13 +3,26 @@
 import numpy as np
 import pytest
 
+import tinygen as tg
+from tinygen import ops
 from tinygen.backend import backend_named
 from tinygen.backend.launch import Kernel, digest, inlined, kernels_folder, launch, translation
 from tinygen.backend.nvrtc import CompileError, compile_cubin
+from tinygen.backend.signature import Parameter, signature
 from tinygen.errors import DeviceError, DtypeError, ShapeError, UnavailableError
 
 SIM = backend_named("sim")
 SILU = Kernel("activation.cu", "activation_naive", TYPE="float", VECTOR=1)
+
+
+class NeverRuns:
+    """A device that has SIM's arrays and no kernels: what it refuses, `launch` has refused."""
+
+    array_type = SIM.array_type
+
+    def run(self, *_: object) -> None:
+        raise AssertionError("a kernel would have run on arguments that it cannot read")
+
 
 needs_simulator = pytest.mark.skipif(not SIM.launches, reason="no compiler or NVIDIA's headers")
 
@@ -46,20 +59,57 @@ def test_a_launch_runs_on_the_arrays_of_the_device() -> None:
     launch(SIM, SILU, (0,), (32,), [])  # no work
 
 
-@needs_simulator
 def test_arguments_that_do_not_fit_are_refused() -> None:
     x = SIM.asarray(np.ones((4, 6), "float32"))
     y = SIM.empty((24,), "float32")
-    for arguments, error in [
-        ([y, None, x.T, np.int64(24)], ShapeError),
-        ([y, None, x, 24], DtypeError),
-        ([y, None, x, np.int32(24)], DtypeError),
-        ([y, None, SIM.asarray(np.ones(24)), np.int64(24)], DtypeError),
-        ([y, None, np.ones(24, "float32"), np.int64(24)], DeviceError),
-        ([y, None, x], ShapeError),
+    for arguments, error, told in [
+        ([y, None, x.T, np.int64(24)], ShapeError, "'u' has strides"),
+        ([y, None, x, 24], DtypeError, "'n' is int64, and got int 24; wrap"),
+        ([y, None, x, np.int32(24)], DtypeError, "'n' is int64"),
+        ([y, None, SIM.asarray(np.ones(24)), np.int64(24)], DtypeError, "'u' is a pointer to fl"),
+        ([y, None, np.ones(24, "float32"), np.int64(24)], DeviceError, "'u' is a ndarray"),
+        ([y, 7, x, np.int64(24)], DtypeError, "'slope' is a pointer to float32, and got int 7"),
+        ([y, None, x], ShapeError, r"takes 4 arguments, \(h, slope, u, n\), and got 3"),
     ]:
-        with pytest.raises(error):
-            launch(SIM, SILU, (1,), (32,), arguments)
+        with pytest.raises(error, match=told):
+            launch(NeverRuns(), SILU, (1,), (32,), arguments)
+
+
+def test_parameters_are_read_from_the_text() -> None:
+    text = """
+    #define WIDE double  // a comment, with ( and ,
+    using T = TYPE;
+    extern "C" __global__ void __launch_bounds__(64 * (2), 1) f(const T* __restrict__ x, WIDE* y,
+        /* of the grid */ const __grid_constant__ tensor_map map, unsigned int n, const void *any,
+        unsigned long long seed, adamw_state* state, bool last) { }
+    """
+    for name, code, size in (("float", "f", 4), ("bf16", "x", 2)):
+        definitions = f"#define TYPE {name}\nusing bf16 = __nv_bfloat16;\n"
+        assert signature(definitions + text, "f") == [
+            Parameter("c", code, size, "x"),
+            Parameter("m", "d", 8, "y"),
+            Parameter("v", "x", 0, "map"),
+            Parameter("v", "I", 4, "n"),
+            Parameter("c", "v", 1, "any"),
+            Parameter("v", "L", 8, "seed"),
+            Parameter("m", "x", 0, "state"),
+            Parameter("v", "?", 1, "last"),
+        ]
+    assert signature(text, "g") is None
+
+
+@needs_simulator
+def test_a_trace_names_the_kernels_of_each_op() -> None:
+    x = tg.tensor(np.ones((3, 5), "float32"), device="sim", requires_grad=True)
+    with tg.trace.record() as t:
+        launch(SIM, SILU, (3,), (32,), [SIM.empty((15,), "float32"), None, x.data, np.int64(15)])
+        y = ops.softmax(x)
+        (y * y).sum().backward()
+    kernels = {(e.op, e.phase): e.kernels for e in t.events}
+    assert kernels["Softmax", "forward"] == ["softmax_online"]
+    assert kernels["Softmax", "backward"] == ["softmax_backward_long"]
+    assert kernels["Multiply", "forward"] == []
+    assert t.table().splitlines()[0].endswith("kernels")
 
 
 def test_a_cubin_is_made_without_a_gpu() -> None:

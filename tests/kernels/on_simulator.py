@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from tinygen.backend import backend_named
-from tinygen.backend.launch import Kernel, launch
+from tinygen.backend.launch import Kernel, launch, parameters_of
 from tinygen.backend.simulator import Module, empty, require_toolchain
 from tinygen.errors import UnavailableError
 
@@ -117,12 +117,23 @@ def run(
         if DEVICE == "sim":
             module = compiled(file, tuple(sorted(defines.items())))
             module.launch(kernel, *sizes, held, schedule=schedule, seed=1)
+            assert_read_alike(Kernel(file, kernel, **defines), module)
         else:
             held = launched(Kernel(file, kernel, **defines), *sizes, held)
         results.append([h for a, h in zip(args, held, strict=True) if isinstance(a, Output)])
     for first, second in zip(*results, strict=True):
         assert first.tobytes() == second.tobytes(), f"{kernel} depends on the order of threads"
     return results[0]
+
+
+def assert_read_alike(kernel: Kernel, module: Module) -> None:
+    """What `launch` reads of the kernel's parameters in its text is what a compiler makes of them,
+    but for the sizes of structures."""
+    read = parameters_of(kernel)
+    if read is not None:
+        made = module.parameters(kernel.name)
+        assert [(p.name, p.kind, p.type) for p in read] == [(p.name, p.kind, p.type) for p in made]
+        assert all(r.size in (0, m.size) for r, m in zip(read, made, strict=True)), kernel
 
 
 def launched(kernel: Kernel, grid: Any, block: Any, args: Sequence[Any]) -> list[Any]:

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tinygen.errors import ShapeError, UnavailableError
+from tinygen.backend.signature import Parameter, require_arguments, signature
+from tinygen.errors import UnavailableError
 
 INCLUDE = re.compile(r'(?m)^#include "(\w+\.cuh)".*\n')
 PACKAGE = Path(__file__).parents[1]
@@ -30,6 +32,14 @@ class Kernel:
         self.file, self.name = file, name
         self.definitions = tuple(sorted(definitions.items()))
         self.module = file, self.definitions  # what is compiled together
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Kernel) and (
+            (self.module, self.name) == (other.module, other.name)
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.module, self.name))
 
     def __repr__(self) -> str:
         given = "".join(f", {name}={value}" for name, value in self.definitions)
@@ -47,18 +57,31 @@ def launch(
     """Run `kernel` on arrays of `backend`, NumPy scalars of the parameters' exact types, and None
     for a null pointer; `shared` bytes of dynamic shared memory a block.
 
-    A grid without blocks is no work and no launch. Raises ShapeError for an array that is not
-    contiguous: a kernel sees memory, not strides.
+    A grid without blocks is no work and no launch. Raises what `signature.require_arguments` does
+    for arguments that the kernel would misread: an array of another device or type, or one that is
+    not contiguous, since a kernel sees memory and no strides; a number of another type.
     """
     if 0 in grid:
         return
-    for i, argument in enumerate(args):
-        if isinstance(argument, backend.array_type) and not argument.flags.c_contiguous:
-            raise ShapeError(
-                f"{kernel.name}: argument {i} of shape {argument.shape} is not contiguous; give "
-                "xp.ascontiguousarray(x), or a kernel that takes strides."
-            )
+    parameters = parameters_of(kernel)
+    if parameters is not None:
+        require_arguments(kernel.name, parameters, args, backend.array_type)
     backend.run(kernel, tuple(grid), tuple(block), args, shared)
+    for told in _observers:
+        told(backend, kernel)
+
+
+_observers: list[Callable[[Any, Kernel], None]] = []
+
+
+@contextmanager
+def observed(told: Callable[[Any, Kernel], None]) -> Iterator[None]:
+    """Inside, `told(backend, kernel)` is called after each launch."""
+    _observers.append(told)
+    try:
+        yield
+    finally:
+        _observers.remove(told)
 
 
 def span_of(array: Any) -> tuple[tuple[int], tuple[int]]:
@@ -101,6 +124,12 @@ def translation(kernel: Kernel) -> str:
     """All that a compiler is given for `kernel`."""
     definitions = "".join(f"#define {name} {value}\n" for name, value in kernel.definitions)
     return f"{definitions}{inlined(kernel.file)}"
+
+
+@cache
+def parameters_of(kernel: Kernel) -> list[Parameter] | None:
+    """What `kernel` takes, as its text says; None for one that a macro makes."""
+    return signature(translation(kernel), kernel.name)
 
 
 def digest(text: str, *how: str) -> str:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from tinygen.backend.launch import Kernel, observed
 from tinygen.backend.simulator import Use
 from tinygen.measure.ladders import Rung
 
@@ -47,28 +48,26 @@ def cost_of(rung: Rung, backend: Any) -> Cost:
     """Run `rung` once on the simulated device, with every check on, and add its launches up."""
     cost = Cost()
 
-    def observe(kernel: Any, module: Any) -> None:
-        counters = module.counters
+    def add(backend: Any, kernel: Kernel) -> None:
+        counters = backend.module(kernel).counters
         cost.kernels.append(kernel.name)
         cost.read += counters.total("global", "read")
         cost.written += counters.total("global", "write")
         cost.shared += counters.total("shared")
         cost.barriers += counters.barriers.get("__syncthreads", 0)
 
-    with _observed(backend, observe):
+    with _checking(), observed(add):
         rung.run()
     return cost
 
 
 @contextmanager
-def _observed(backend: Any, observe: Any) -> Iterator[None]:
+def _checking() -> Iterator[None]:
     before = os.environ.get("TINYGEN_SIM_CHECK")
     os.environ["TINYGEN_SIM_CHECK"] = "1"
-    backend.observe = observe
     try:
         yield
     finally:
-        backend.observe = None
         if before is None:
             del os.environ["TINYGEN_SIM_CHECK"]
         else:

@@ -8,7 +8,7 @@ through `xp`, NumPy's own functions on the memory of the arrays, as CuPy's would
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -67,9 +67,6 @@ class SimBackend(Primitives):
             return False
         return True
 
-    observe: Callable[[Kernel, Module], None] | None = None
-    """Called after each launch, if set: a checking module has its counters."""
-
     def run(
         self,
         kernel: Kernel,
@@ -79,11 +76,14 @@ class SimBackend(Primitives):
         shared: int,
     ) -> None:
         """What `launch` calls once the arguments are in order."""
+        self.module(kernel).launch(kernel.name, grid, block, unwrapped(list(args)), shared)
+
+    @staticmethod
+    def module(kernel: Kernel) -> Module:
+        """The simulator's build of `kernel`; TINYGEN_SIM_CHECK=1 asks for the checking one, which
+        has counters after a launch."""
         checking = os.environ.get("TINYGEN_SIM_CHECK", "0") not in ("", "0")
-        module = compiled(*kernel.module, checking)
-        module.launch(kernel.name, grid, block, unwrapped(list(args)), shared)
-        if self.observe is not None:
-            self.observe(kernel, module)
+        return compiled(*kernel.module, checking)
 
     @staticmethod
     def span(array: SimArray) -> SimArray:
@@ -106,5 +106,4 @@ class SimBackend(Primitives):
 
 @cache
 def compiled(file: str, definitions: tuple[tuple[str, object], ...], checking: bool) -> Module:
-    """The simulator's build; TINYGEN_SIM_CHECK=1 asks for the checking one."""
     return Module(kernels_folder() / file, dict(definitions), checking)

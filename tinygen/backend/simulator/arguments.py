@@ -9,19 +9,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygen.errors import DtypeError, ShapeError
-
-POINTER_TO_CONST, POINTER = "c", "m"
-
-
-class Parameter(NamedTuple):
-    """One parameter of a kernel (launch.hpp): 'v' a value, 'c' and 'm' a pointer to constant and
-    to mutable memory; the type's code as NumPy has it, 'x' if NumPy has none; its size."""
-
-    kind: str
-    type: str
-    size: int
-    name: str
+from tinygen.backend.signature import (
+    POINTER_TO_CONST,
+    VALUE,
+    Parameter,
+    require_array,
+    require_count,
+    require_value,
+)
+from tinygen.errors import ShapeError
 
 
 class Buffer(NamedTuple):
@@ -67,11 +63,7 @@ def pack(
     Raises `ShapeError` for another number of arguments or an array that is not contiguous, and
     `DtypeError` for an argument of another type than the parameter's.
     """
-    if len(values) != len(parameters):
-        raise ShapeError(
-            f"{kernel} takes {len(parameters)} arguments, "
-            f"({', '.join(p.name for p in parameters)}), and got {len(values)}."
-        )
+    require_count(kernel, parameters, values)
     buffers: list[Buffer] = []
     items = [
         _bytes(kernel, parameter, value, buffers)
@@ -95,34 +87,16 @@ def pack(
 
 
 def _bytes(kernel: str, parameter: Parameter, value: Any, buffers: list[Buffer]) -> bytes:
-    if parameter.kind == "v":
+    if parameter.kind == VALUE:
         if isinstance(value, TensorMap) and parameter.size == 128:
             array = value.array
             _add(buffers, array, parameter, read_only=not array.flags.writeable)
             return value.packed()
-        fits = isinstance(value, np.generic) and (
-            value.nbytes == parameter.size
-            if parameter.type == "x"
-            else _code(value.dtype) == parameter.type
-        )
-        if not fits:
-            raise DtypeError(
-                f"{kernel}: '{parameter.name}' is {_described(parameter)}, "
-                f"and got {_told(value)}; wrap numbers in their exact type, as np.int32(n)."
-            )
+        require_value(kernel, parameter, value)
         return bytes(value.tobytes())
+    require_array(kernel, parameter, value, np.ndarray)
     if value is None:
         return bytes(8)
-    if not isinstance(value, np.ndarray) or not _points_to(parameter, value.dtype):
-        raise DtypeError(
-            f"{kernel}: '{parameter.name}' is a pointer to {_described(parameter)}, "
-            f"and got {_told(value)}."
-        )
-    if not value.flags.c_contiguous:
-        raise ShapeError(
-            f"{kernel}: '{parameter.name}' has strides {value.strides} for shape {value.shape}; "
-            "a kernel takes contiguous arrays: np.ascontiguousarray(x)."
-        )
     read_only = parameter.kind == POINTER_TO_CONST or not value.flags.writeable
     return struct.pack("<Q", _add(buffers, value, parameter, read_only=read_only))
 
@@ -137,30 +111,3 @@ def _add(
         end = begin + last + array.itemsize
     buffers.append(Buffer(begin, end, parameter.name, read_only, array))
     return begin
-
-
-def _code(dtype: np.dtype[Any]) -> str:
-    """NumPy's letter, with one for each size: int64 may be 'l' or 'q'."""
-    return {"q": "l", "Q": "L"}.get(dtype.char, dtype.char)
-
-
-def _points_to(parameter: Parameter, dtype: np.dtype[Any]) -> bool:
-    if parameter.type == "v":
-        return True
-    if parameter.type == "x":  # a 16-bit float by its bits; vectors and structures by any array
-        return parameter.size != 2 or (dtype.itemsize == 2 and dtype.kind in "fiuV")
-    return _code(dtype) == parameter.type
-
-
-def _described(parameter: Parameter) -> str:
-    if parameter.type == "v":
-        return "void"
-    if parameter.type == "x":
-        return f"a type of {parameter.size} bytes"
-    return str(np.dtype(parameter.type))
-
-
-def _told(value: Any) -> str:
-    if isinstance(value, np.ndarray):
-        return f"an array of {value.dtype}"
-    return f"{type(value).__name__} {value!r}"

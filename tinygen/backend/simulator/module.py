@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from tinygen.backend.simulator.arguments import Buffer, Parameter, pack
+from tinygen.backend.signature import Parameter
+from tinygen.backend.simulator.arguments import Buffer, pack
 from tinygen.backend.simulator.build import build
 from tinygen.backend.simulator.counters import Counters, parse_counters
 from tinygen.backend.simulator.coverage import lines_reached
@@ -147,6 +148,10 @@ class Module:
     def kernels(self) -> list[str]:
         """The names of the file's kernels."""
         return list(self._parameters)
+
+    def parameters(self, kernel: str) -> list[Parameter]:
+        """What the kernel takes. UsageError if the file has no such kernel."""
+        return self._entry(kernel).parameters
 
     @property
     def counters(self) -> Counters:
