@@ -27,6 +27,8 @@ typedef unsigned long uint64_t;
 #define DEVICE __device__ __forceinline__
 #endif
 
+#include "delay.cuh"
+
 using bf16 = __nv_bfloat16;
 using f16 = __half;
 

@@ -35,6 +35,7 @@ DEVICE void barrier_expect(uint64_t* barrier, uint32_t bytes) {
 #ifdef TINYGEN_SIM
   sim::mbarrier_arrive(barrier, bytes);
 #else
+  delay();
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;"
                :: "r"(shared_address(barrier)), "r"(bytes) : "memory");
 #endif
@@ -44,6 +45,7 @@ DEVICE void barrier_arrive(uint64_t* barrier) {
 #ifdef TINYGEN_SIM
   sim::mbarrier_arrive(barrier, 0);
 #else
+  delay();
   asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" :: "r"(shared_address(barrier)) : "memory");
 #endif
 }
@@ -52,6 +54,7 @@ DEVICE void barrier_wait(uint64_t* barrier, uint32_t parity) {
 #ifdef TINYGEN_SIM
   sim::mbarrier_wait(barrier, parity);
 #else
+  delay();
   uint32_t ended;
   do {
     asm volatile("{ .reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2; selp.u32 %0, 1, 0, p; }"
@@ -142,6 +145,7 @@ template <int N> DEVICE void tma_store_wait() {
 #ifdef TINYGEN_SIM
   sim::bulk_store_wait(N);
 #else
+  delay();
   asm volatile("cp.async.bulk.wait_group.read %0;" :: "n"(N) : "memory");
 #endif
 }
@@ -152,6 +156,7 @@ DEVICE void fence_async_proxy() {
 #ifdef TINYGEN_SIM
   sim::fence_async_proxy();
 #else
+  delay();
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 #endif
 }
@@ -188,6 +193,7 @@ template <int N> DEVICE void wgmma_wait() {
 #ifdef TINYGEN_SIM
   sim::wgmma_wait(N);
 #else
+  delay();
   asm volatile("wgmma.wait_group.sync.aligned %0;" :: "n"(N) : "memory");
 #endif
 }
@@ -323,6 +329,7 @@ DEVICE void named_barrier_sync(int id, int threads) {
 #ifdef TINYGEN_SIM
   sim::named_barrier_sync(id, threads);
 #else
+  delay();
   asm volatile("bar.sync %0, %1;" :: "r"(id), "r"(threads) : "memory");
 #endif
 }
@@ -331,6 +338,7 @@ DEVICE void named_barrier_arrive(int id, int threads) {
 #ifdef TINYGEN_SIM
   sim::named_barrier_arrive(id, threads);
 #else
+  delay();
   asm volatile("bar.arrive %0, %1;" :: "r"(id), "r"(threads) : "memory");
 #endif
 }

@@ -107,6 +107,7 @@ template <int N> DEVICE void copy_async_wait() {
 #ifdef TINYGEN_SIM
   sim::copy_async_wait(N);
 #else
+  delay();
   asm volatile("cp.async.wait_group %0;" :: "n"(N) : "memory");
 #endif
 }

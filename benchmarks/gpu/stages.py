@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu import matmul, memory, sdpa
+from benchmarks.gpu import delays, matmul, memory, sdpa
 from tinygen.backend import backend_named
 
 Found = dict[str, Any]
@@ -75,6 +75,7 @@ STAGES: dict[str, Callable[[str, bool], Found]] = {
     "conformance": conformance,
     "tests": tests,
     "sanitizers": sanitizers,
+    "delays": delays.stage,
     "memory": memory.stage,
     "matmul": matmul.stage,
     "attention": sdpa.stage,

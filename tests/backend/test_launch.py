@@ -6,7 +6,15 @@ import pytest
 import tinygen as tg
 from tinygen import ops
 from tinygen.backend import backend_named
-from tinygen.backend.launch import Kernel, digest, inlined, kernels_folder, launch, translation
+from tinygen.backend.launch import (
+    INCLUDE,
+    Kernel,
+    digest,
+    inlined,
+    kernels_folder,
+    launch,
+    translation,
+)
 from tinygen.backend.nvrtc import CompileError, compile_cubin
 from tinygen.backend.signature import Parameter, signature
 from tinygen.errors import DeviceError, DtypeError, ShapeError, UnavailableError
@@ -112,6 +120,20 @@ def test_a_trace_names_the_kernels_of_each_op() -> None:
     assert t.table().splitlines()[0].endswith("kernels")
 
 
+@needs_simulator
+def test_delays_change_the_pace_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    schedules = []
+    module = SIM.module(SILU)
+    monkeypatch.setattr(module, "launch", lambda *args, **how: schedules.append(how))
+    for given in ("", "3"):
+        monkeypatch.setenv("TINYGEN_DELAYS", given)
+        launch(SIM, SILU, (1,), (32,), [SIM.empty((1,), "float32")] * 3 + [np.int64(1)])
+    assert schedules == [
+        {"schedule": "forward", "seed": 0},
+        {"schedule": "random", "seed": 3},
+    ]
+
+
 def test_a_cubin_is_made_without_a_gpu() -> None:
     try:
         cubin = compile_cubin(translation(SILU), "sm_80")
@@ -119,5 +141,10 @@ def test_a_cubin_is_made_without_a_gpu() -> None:
         pytest.skip(str(error))
     assert cubin.startswith(b"\x7fELF")
     assert b"activation_naive" in cubin
+    waits = (
+        '#include "hopper.cuh"\nextern "C" __global__ void f() { __syncthreads(); __syncwarp(); }'
+    )
+    text = INCLUDE.sub(lambda found: inlined(found[1]), waits)
+    assert compile_cubin(text, "sm_90a") != compile_cubin(f"#define DELAYS 3u\n{text}", "sm_90a")
     with pytest.raises(CompileError, match="no_such_thing"):
         compile_cubin('extern "C" __global__ void f() { no_such_thing(); }', "sm_80")

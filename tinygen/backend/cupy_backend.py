@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tinygen.backend.device import Primitives
-from tinygen.backend.launch import Kernel, digest, span_of, translation
+from tinygen.backend.launch import Kernel, delays, digest, span_of, translation
 from tinygen.backend.nvrtc import compile_cubin
 from tinygen.errors import DeviceError, UnavailableError
 from tinygen.files import write_atomically
@@ -138,7 +138,8 @@ class CupyBackend(Primitives):
 
     def _loaded(self, kernel: Kernel) -> Any:
         """Compiled to a cubin and loaded from a file: CuPy itself cannot ask for sm_90a."""
-        text = translation(kernel)
+        seed = delays()
+        text = ("" if seed is None else f"#define DELAYS {seed}u\n") + translation(kernel)
         folder = Path(tempfile.gettempdir()) / "tinygen-kernels"
         folder.mkdir(mode=0o700, exist_ok=True)
         path = folder / f"{digest(text, self.architecture)}.cubin"

@@ -11,6 +11,7 @@ architecture.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -130,6 +131,13 @@ def translation(kernel: Kernel) -> str:
 def parameters_of(kernel: Kernel) -> list[Parameter] | None:
     """What `kernel` takes, as its text says; None for one that a macro makes."""
     return signature(translation(kernel), kernel.name)
+
+
+def delays() -> int | None:
+    """The seed in TINYGEN_DELAYS, if it is set: threads then run at a pace of its own choosing,
+    which must not change a bit of any result (kernels/delay.cuh)."""
+    given = os.environ.get("TINYGEN_DELAYS")
+    return int(given) if given else None
 
 
 def digest(text: str, *how: str) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from tinygen.backend.device import Primitives
-from tinygen.backend.launch import Kernel, kernels_folder, span_of
+from tinygen.backend.launch import Kernel, delays, kernels_folder, span_of
 from tinygen.backend.numpy_backend.special import erf, erfc
 from tinygen.backend.sim.array import SimArray, unwrapped
 from tinygen.backend.sim.namespace import Namespace
@@ -76,7 +76,16 @@ class SimBackend(Primitives):
         shared: int,
     ) -> None:
         """What `launch` calls once the arguments are in order."""
-        self.module(kernel).launch(kernel.name, grid, block, unwrapped(list(args)), shared)
+        seed = delays()
+        self.module(kernel).launch(
+            kernel.name,
+            grid,
+            block,
+            unwrapped(list(args)),
+            shared,
+            schedule="forward" if seed is None else "random",
+            seed=seed or 0,
+        )
 
     @staticmethod
     def module(kernel: Kernel) -> Module:
