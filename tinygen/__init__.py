@@ -26,7 +26,7 @@ from tinygen.ops import (
     zeros,
     zeros_like,
 )
-from tinygen.tensor import Tensor, tensor
+from tinygen.tensor import Tensor, from_dlpack, tensor
 
 __version__ = "0.1.0"
 
@@ -42,6 +42,7 @@ __all__ = [
     "errors",
     "eye",
     "freeze",
+    "from_dlpack",
     "full",
     "full_like",
     "grad",

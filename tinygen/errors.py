@@ -87,6 +87,10 @@ class DeviceError(TinygenError, ValueError):
     """Arrays of different devices met in one op, or a device is unknown."""
 
 
+class InterchangeError(TinygenError, BufferError):
+    """Memory that cannot be shared with another library as it was asked for."""
+
+
 class OutOfRangeError(TinygenError, IndexError):
     """An index beyond the end of its axis."""
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.backend import Array, backend_named, backend_of, raw
-from tinygen.errors import DtypeError, GraphError, ShapeError
+from tinygen.backend import Array, backend_named, backend_of, dlpack, raw
+from tinygen.errors import DtypeError, GraphError, InterchangeError, ShapeError
 
 
 class Tensor:
@@ -133,6 +133,41 @@ class Tensor:
                 "with x.detach()."
             )
         return np.array(self.numpy(), dtype, copy=copy)
+
+    def __dlpack__(
+        self,
+        *,
+        stream: Any = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any:
+        """A capsule by which another library reads and writes this tensor's memory, as the array
+        API standard has it; what it writes is not counted in `version`. See `backend/dlpack.py`.
+
+        Raises InterchangeError if a gradient is required, or if it cannot be shared as asked.
+        """
+        return dlpack.exported(
+            self._ungraphed(),
+            stream=stream,
+            max_version=max_version,
+            dl_device=dl_device,
+            copy=copy,
+        )
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """DLPack's type and number of the device: (1, 0) is the CPU, (2, 0) "cuda:0"; "sim" is
+        (12, 0), an extension."""
+        place: tuple[int, int] = self.data.__dlpack_device__()
+        return place
+
+    def _ungraphed(self) -> Array:
+        """The array, if nobody asks for its gradient."""
+        if self.requires_grad:
+            raise InterchangeError(
+                "DLPack would lose the gradient of this tensor; say so with x.detach()."
+            )
+        return self.data
 
     def __float__(self) -> float:
         return float(self.item())
@@ -537,6 +572,18 @@ def tensor(
             )
         array = array.astype("float32") if array.dtype.kind == "f" else array
     return Tensor(backend_named(device).asarray(array), requires_grad)
+
+
+def from_dlpack(x: Any, /, *, device: str | None = None, copy: bool | None = None) -> Tensor:
+    """A new leaf Tensor in the memory of `x`, an array of any library that speaks DLPack.
+
+    On another `device`, and with copy=True, it has memory of its own. A tensor that `x` exports
+    read-only is read-only here too, as is one by NumPy of an exporter older than DLPack 1.0. Raises
+    DtypeError for what no tensor holds, DeviceError and UnavailableError for devices out of reach,
+    InterchangeError where copy=False asks too much or the exporter refuses.
+    """
+    source = x._ungraphed() if isinstance(x, Tensor) else x
+    return Tensor(dlpack.imported(source, device=device, copy=copy))
 
 
 def _converted(array: np.ndarray[Any, Any], dtype: Any) -> np.ndarray[Any, Any]:

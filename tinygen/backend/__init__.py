@@ -58,6 +58,9 @@ class Backend(Protocol):
     def device_of(self, array: Array) -> str:
         """The name of the device that holds `array`."""
 
+    def from_dlpack(self, x: Any) -> Array:
+        """`x`, an array of any library on this device, in the memory that it has."""
+
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """An array whose elements are whatever they are."""
 

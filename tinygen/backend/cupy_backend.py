@@ -74,6 +74,10 @@ class CupyBackend(Primitives):
     def device_of(self, array: Any) -> str:
         return f"cuda:{array.device.id}"
 
+    def from_dlpack(self, x: Any) -> Any:
+        with self.device:
+            return self.cupy.from_dlpack(x)
+
     def address(self, array: Any) -> int:
         return int(array.data.ptr)
 

@@ -91,6 +91,7 @@ class NumpyBackend:
     def device_of(array: Any) -> str:
         return "cpu"
 
+    from_dlpack = staticmethod(np.from_dlpack)
     empty = staticmethod(empty)
 
     erf = staticmethod(erf)

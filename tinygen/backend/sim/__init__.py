@@ -21,7 +21,7 @@ from tinygen.backend.numpy_backend.special import erf, erfc
 from tinygen.backend.sim.array import SimArray, unwrapped
 from tinygen.backend.sim.namespace import Namespace
 from tinygen.backend.simulator import Module, TensorMap, empty, require_toolchain
-from tinygen.errors import UnavailableError
+from tinygen.errors import DeviceError, UnavailableError
 
 __all__ = ["SimArray", "SimBackend"]
 
@@ -48,6 +48,16 @@ class SimBackend(Primitives):
     @staticmethod
     def device_of(array: Any) -> str:
         return "sim"
+
+    @staticmethod
+    def from_dlpack(x: Any) -> SimArray:
+        """An array of the device itself: nobody else has one."""
+        if not isinstance(x, SimArray):
+            raise DeviceError(
+                f"from_dlpack: this {type(x).__name__} is on an extension of DLPack's devices that "
+                'is not tinygen\'s "sim"; move it to the CPU in its own library.'
+            )
+        return x[...]
 
     @staticmethod
     def address(array: Any) -> int:

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from tinygen.errors import DeviceError
+from tinygen.errors import DeviceError, InterchangeError
 
 HIDDEN = frozenset(["ctypes", "data", "dump", "dumps", "tobytes", "tofile"])
 """Attributes of ndarray that would give host memory away."""
@@ -44,6 +44,16 @@ class SimArray:
 
     def __array_function__(self, *args: Any, **kwargs: Any) -> NoReturn:
         self.__array__()
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """kDLExtDev of dlpack.h: a device that only its own library can read."""
+        return (12, 0)
+
+    def __dlpack__(self, **wishes: Any) -> NoReturn:
+        raise InterchangeError(
+            'DLPack: no other library reads the memory of the device "sim". Ask for a copy on the '
+            'CPU: np.from_dlpack(x, device="cpu"), or x.to("cpu").'
+        )
 
     # ---- what an array is and does
 
