@@ -7,7 +7,7 @@ import shutil
 import tempfile
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 settings.register_profile(
     "default",
@@ -19,6 +19,11 @@ settings.register_profile(
 )
 settings.register_profile(
     "deep", settings.get_profile("default"), derandomize=False, max_examples=300
+)
+settings.register_profile(  # only whether a test fails is asked: tests/kernels/mutants.py
+    "mutants",
+    settings.get_profile("default"),
+    phases=[Phase.explicit, Phase.generate],
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 

@@ -12,21 +12,19 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from tinygen.backend import backend_named
-from tinygen.backend.launch import Kernel, launch, parameters_of
+from tinygen.backend.launch import Kernel, kernels_folder, launch, parameters_of
 from tinygen.backend.simulator import Module, empty, require_toolchain
 from tinygen.errors import UnavailableError
 
 Array = np.ndarray[Any, Any]
 Round = Callable[[Array], Array]
 
-KERNELS = Path(__file__).parents[2] / "kernels"
 DEVICE = os.environ.get("TINYGEN_TEST_DEVICE", "sim")
 
 
@@ -97,7 +95,7 @@ def compiled(file: str, defines: tuple[tuple[str, object], ...]) -> Module:
         require_toolchain()
     except UnavailableError as error:
         pytest.skip(str(error))
-    return Module(KERNELS / file, dict(defines), checking=True)
+    return Module(kernels_folder() / file, dict(defines), checking=True)
 
 
 def run(
