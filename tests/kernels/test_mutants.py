@@ -11,12 +11,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from mutants import FOLDER, KERNELS, chosen, equivalent, modules_for
+from mutants import FILES, FOLDER, KERNELS, chosen, equivalent, modules_for
 from mutation import OPERATORS, code_of, mutants_of
 
 from tinygen.backend import backend_named
 
-FILES = sorted(path.name for path in KERNELS.glob("*.cu*"))
 TOY = """
 // A comment with x + y, and "1 < 2".
 #define WIDTH 32
