@@ -42,7 +42,7 @@ extern "C" __global__ void softmax_naive(T* __restrict__ y, const T* __restrict_
   float m = -INFINITY, sum = 0.0f;
   for (int i = 0; i < columns; i++) m = fmaxf(m, to_float(x[start + i]));
   for (int i = 0; i < columns; i++) sum += expf(to_float(x[start + i]) - m);
-  const float scale = 1.0f / sum + (m - m);  // NaN where m is infinite
+  const float scale = 1.0f / sum;
   for (int i = 0; i < columns; i++) {
     y[start + i] = from_float<T>(expf(to_float(x[start + i]) - m) * scale);
   }

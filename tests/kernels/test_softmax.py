@@ -75,7 +75,9 @@ def check(seed: int, rows: int, config: tuple[Format, int, int, int], name: str)
         assert_accurate(format.decode(got), truth[0], plain[0], format, name, scale)
 
 
-CONFIGS = [(FLOAT, 44, 32, 4), (BF16, 264, 64, 8)]
+# (type, columns, threads along a row, elements an access): a row that leaves lanes idle, one over
+# two warps, one of as many threads as a block has
+CONFIGS = [(FLOAT, 44, 32, 4), (BF16, 264, 64, 8), (FLOAT, 1024, 1024, 1)]
 MANY = [
     *[(FLOAT, n, 32, 1) for n in (1, 2, 31, 32, 33, 65)],
     *[(FLOAT, n, 96, 4) for n in (4, 380, 384, 388, 1540)],
@@ -86,7 +88,7 @@ MANY = [
 
 @settings(max_examples=2)
 @given(seed=st.integers(0, 2**32), rows=st.integers(1, 13))
-@pytest.mark.parametrize("config", CONFIGS, ids=["float", "bf16"])
+@pytest.mark.parametrize("config", CONFIGS, ids=["float", "bf16", "wide"])
 @pytest.mark.parametrize("name", sorted(FORMULAS))
 def test_softmaxes(seed: int, rows: int, config: Any, name: str) -> None:
     check(seed, rows, config, name)
@@ -103,24 +105,53 @@ def test_softmaxes_at_every_edge(config: Any, name: str) -> None:
 SMALL = {"TYPE": "float", "COLUMNS": 44, "THREADS": 32, "VECTOR": 4}
 
 
-@pytest.mark.parametrize("kernel", ["forward", "online"])
-def test_rows_without_a_distribution_and_certain_ones(kernel: str) -> None:
+RUNGS = {
+    # how many rows, threads of a block, and how many blocks n rows take
+    "naive": (["softmax"], 32, lambda n: blocks(n, 32)),
+    "online": (["softmax", "log_softmax"], 256, lambda n: n),
+    "forward": (["softmax", "log_softmax"], (32, 4), lambda n: blocks(n, 8)),
+}
+
+
+def forward(rung: str, x: Array) -> list[Array]:
+    """softmax and log-softmax of rows of 44, as far as the rung has them."""
+    names, block, grid = RUNGS[rung]
+    n = len(x)
+    sizes = {"naive": [n, 44], "online": [44], "forward": [n]}[rung]
+    args = [out(x.shape), x, *map(np.int32, sizes)]
+    return [run("softmax.cu", f"{name}_{rung}", grid(n), block, args, **SMALL)[0] for name in names]
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_rows_without_a_distribution_and_certain_ones(rung: str) -> None:
     """NaN, +inf and nothing but -inf give NaN; log softmax of a certain class keeps its digits."""
     x = np.zeros((5, 44), np.float32)
     x[0, 7], x[1, 7], x[2], x[3, 5:] = np.nan, np.inf, -np.inf, -np.inf
     x[4] = -18
     x[4, 3] = 0
     x[:4, 0] = np.where(np.isneginf(x[:4, 0]), x[:4, 0], 1)
-    form, grid, block = (np.int32(5), 2, (32, 4)) if kernel == "forward" else (np.int32(44), 5, 256)
-    args = [out((5, 44)), x, form]
-    (y,) = run("softmax.cu", f"softmax_{kernel}", grid, block, args, **SMALL)
-    (logs,) = run("softmax.cu", f"log_softmax_{kernel}", grid, block, args, **SMALL)
+    y, *logarithms = forward(rung, x)
     assert np.isnan(y[:3]).all()
     assert (y[3, 5:] == 0).all()
-    assert np.isneginf(logs[3, 5:]).all()
     assert abs(y[3].sum() - 1) < 1e-6
-    certain = -np.log1p(43 * np.exp(-18.0))
-    assert abs(logs[4, 3] / certain - 1) < 1e-5
+    for logs in logarithms:
+        assert np.isneginf(logs[3, 5:]).all()
+        certain = -np.log1p(43 * np.exp(-18.0))
+        assert abs(logs[4, 3] / certain - 1) < 1e-5
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_the_largest_stands_anywhere_and_more_than_once(rung: str) -> None:
+    """All others are so far below that their exponentials are 0."""
+    row, column = np.ogrid[:44, :44]
+    ahead = (column - row) % 44
+    largest = (ahead % 15 == 0) & (ahead <= row % 3 * 15)
+    y, *logarithms = forward(rung, np.where(largest, 0, -200).astype(np.float32))
+    equal = largest.sum(-1, keepdims=True)
+    assert set(equal.ravel()) == {1, 2, 3}
+    np.testing.assert_allclose(y, largest / equal, rtol=1e-6, atol=0)
+    for logs in logarithms:
+        np.testing.assert_allclose(logs, np.where(largest, 0, -200) - np.log(equal), 1e-6, 1e-30)
 
 
 @settings(max_examples=3)
