@@ -3,6 +3,11 @@
 //
 //   C[m][n] = f(sum over k of A[m][k] B[k][n] + bias[n]) + residual[m][n]
 //
+// With GRADIENT, f(...) is multiplied by scale[m][n], and C is summed over its rows. In the backward
+// pass of a layer that another one with an activation feeds, the input gradient g W is so at once
+// multiplied by that activation's slope, and the sums are the gradient of that layer's bias: one
+// kernel instead of two, and g W is never stored.
+//
 // The three products of a linear layer y = x W^T differ in how their factors lie, so that the factors
 // are never transposed in memory:
 //
@@ -11,12 +16,12 @@
 //   weight gradient  dW = g^T x    A transposed, B as it is         (neither runs along k)
 //
 // Compile-time: IN, OUT the types of the factors and of C; TRANSPOSE_A and TRANSPOSE_B, 0 or 1;
-// ACTIVATION, one of gelu.cuh's.
+// ACTIVATION, one of gelu.cuh's; GRADIENT, 0 or 1.
 //
-// Batches and splits are blockIdx.z: element z / splits of the batch, and part z % splits of K. The
-// parts of a split product go to a workspace, C (batch, splits, M, N) in float32, and `add_splits`
-// adds them in order: for products with few tiles and a long K, such as weight gradients, which would
-// leave most of a GPU idle. Nothing is added by atomics: the same bits in every run.
+// Batches and splits are z: element z / splits of the batch, and part z % splits of K. The parts of a
+// split product go to a workspace, C (batch, splits, M, N) in float32, and `add_splits` adds them in
+// order: for products with few tiles and a long K, such as weight gradients, which would leave most of
+// a GPU idle. Nothing is added by atomics: the same bits in every run.
 #pragma once
 #include "gelu.cuh"
 #include "vector.cuh"
@@ -36,6 +41,28 @@
 #ifndef ACTIVATION
 #define ACTIVATION identity
 #endif
+#ifndef GRADIENT
+#define GRADIENT 0
+#endif
+
+// The tile of C that is number `tile`: its first row and column, and which of batch * splits.
+//
+// Tiles are numbered along one axis, since the other two of a grid end at 65,535, and down groups of
+// GROUP rows of tiles: what runs at the same time then shares rows of A and columns of B in the
+// second-level cache.
+struct tile_place {
+  int m, n, z;
+};
+
+constexpr int GROUP = 8;
+
+template <int ROWS, int COLUMNS> DEVICE tile_place place_of(int tile, int M, int N) {
+  const int m_tiles = ceil_div(M, ROWS), n_tiles = ceil_div(N, COLUMNS);
+  const int z = tile / (m_tiles * n_tiles), within = tile % (m_tiles * n_tiles);
+  const int group = within / (GROUP * n_tiles), first = group * GROUP;
+  const int height = min(m_tiles - first, GROUP), rest = within - group * GROUP * n_tiles;
+  return {(first + rest % height) * ROWS, rest / height * COLUMNS, z};
+}
 
 struct part_of_k {
   int begin, end;
@@ -50,33 +77,58 @@ template <int STEP> DEVICE part_of_k split_k(int K, int split, int splits) {
 struct epilogue {
   const OUT* bias;      // (N,), or null
   OUT* slope;           // as C: f' where backward will want it, or null
+  const OUT* scale;     // as C, or null; with GRADIENT
   const OUT* residual;  // as C, or null
+  float* sums;          // (rows of tiles, N): of C over the rows of each tile, or null; with GRADIENT
 
-  DEVICE void store(OUT* c, int64_t at, int n, float v) const {
+  // Stores what becomes of v, and returns it.
+  DEVICE float store(OUT* c, int64_t at, int n, float v) const {
     if (bias) v += to_float(bias[n]);
     if (slope) slope[at] = from_float<OUT>(ACTIVATION::slope(v));
     v = ACTIVATION::value(v);
+    if (GRADIENT && scale) v *= to_float(scale[at]);
     if (residual) v += to_float(residual[at]);
     c[at] = from_float<OUT>(v);
+    return v;
   }
 
   // Two neighbours of a row, as tensor cores leave them with a lane, in one access where both are there
-  // and the place is even.
-  DEVICE void store_two(OUT* c, int64_t at, int n, int N, float v0, float v1) const {
+  // and the place is even. v becomes what is stored, 0 beyond the row.
+  DEVICE void store_two(OUT* c, int64_t at, int n, int N, float (&v)[2]) const {
     if (n + 1 >= N || at % 2 != 0) {
-      if (n < N) store(c, at, n, v0);
-      if (n + 1 < N) store(c, at + 1, n + 1, v1);
+      v[0] = n < N ? store(c, at, n, v[0]) : 0.0f;
+      v[1] = n + 1 < N ? store(c, at + 1, n + 1, v[1]) : 0.0f;
       return;
     }
-    float v[2] = {v0, v1}, slopes[2], past[2] = {};
+    float slopes[2], factor[2] = {1.0f, 1.0f}, past[2] = {};
+    if (GRADIENT && scale) ::load(factor, scale + at);
     if (residual) ::load(past, residual + at);
 #pragma unroll
     for (int i = 0; i < 2; i++) {
       if (bias) v[i] += to_float(bias[n + i]);
       slopes[i] = ACTIVATION::slope(v[i]);
-      v[i] = ACTIVATION::value(v[i]) + past[i];
+      v[i] = ACTIVATION::value(v[i]) * factor[i] + past[i];
     }
     if (slope) ::store(slope + at, slopes);
     ::store(c + at, v);
   }
+
+  // Adds the parts of a tile (PARTS rows of WIDTH columns in shared memory, all
+  // written) in order, as `threads` threads of which this is number `thread`.
+  template <int PARTS, int WIDTH>
+  DEVICE void store_sums(const float* parts, tile_place at, int height, int N, int thread,
+                         int threads) const {
+    for (int column = thread; column < WIDTH && at.n + column < N; column += threads) {
+      float sum = 0.0f;
+      for (int i = 0; i < PARTS; i++) sum += parts[i * WIDTH + column];
+      sums[static_cast<int64_t>(at.m / height) * N + at.n + column] = sum;
+    }
+  }
 };
+
+// The sum over the lanes of a warp that hold the same columns of a fragment (lane / 4 is the row).
+DEVICE float over_fragment_rows(float v) {
+#pragma unroll
+  for (int apart = 4; apart < 32; apart *= 2) v += __shfl_xor_sync(0xFFFFFFFFu, v, apart);
+  return v;
+}

@@ -46,18 +46,19 @@ DEVICE void copy_tile(IN* tile, const IN* matrix, int64_t stride, int row, int r
   }
 }
 
-DEVICE void copy_stage(IN* stage, const IN* a, const IN* b, int64_t lda, int64_t ldb, int m, int n,
-                       int k, int M, int N, int end_k) {
+// a and b at the block's first row and column, of `height` rows and `width` columns from there.
+DEVICE void copy_stage(IN* stage, const IN* a, const IN* b, int64_t lda, int64_t ldb, int height,
+                       int width, int k, int end_k) {
   if (TRANSPOSE_A) {
-    copy_tile<BK, BM>(stage, a, lda, k, end_k, m, M);
+    copy_tile<BK, BM>(stage, a, lda, k, end_k, 0, height);
   } else {
-    copy_tile<BM, BK>(stage, a, lda, m, M, k, end_k);
+    copy_tile<BM, BK>(stage, a, lda, 0, height, k, end_k);
   }
   stage += A_ROW * A_ROWS;
   if (TRANSPOSE_B) {
-    copy_tile<BN, BK>(stage, b, ldb, n, N, k, end_k);
+    copy_tile<BN, BK>(stage, b, ldb, 0, width, k, end_k);
   } else {
-    copy_tile<BK, BN>(stage, b, ldb, k, end_k, n, N);
+    copy_tile<BK, BN>(stage, b, ldb, k, end_k, 0, width);
   }
 }
 
@@ -81,26 +82,25 @@ DEVICE void read_b(uint32_t (&fragments)[4], const IN* tile, int n, int k) {
   }
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS)
-matmul_mma(const IN* a, const IN* b, OUT* c, const OUT* bias, OUT* slope, const OUT* residual,
-           int M, int N, int K, int64_t lda, int64_t ldb, int64_t ldc,
-           int64_t a_batch, int64_t b_batch, int64_t c_batch, int splits) {
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
+matmul_mma(const IN* a, const IN* b, OUT* c, const OUT* bias, OUT* slope, const OUT* scale,
+           const OUT* residual, float* column_sums, int M, int N, int K, int64_t lda, int64_t ldb,
+           int64_t ldc, int64_t a_batch, int64_t b_batch, int64_t c_batch, int splits) {
   extern __shared__ __align__(16) unsigned char shared[];
   IN* stages = reinterpret_cast<IN*>(shared);
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  const int first_m = blockIdx.y * BM, first_n = blockIdx.x * BN;
+  const tile_place at = place_of<BM, BN>(blockIdx.x, M, N);
   const int warp_m = warp / 4 * 64, warp_n = warp % 4 * 32;
-  const int batch = blockIdx.z / splits, split = blockIdx.z % splits;
-  a += batch * a_batch;
-  b += batch * b_batch;
-  const part_of_k part = split_k<BK>(K, split, splits);
+  a += at.z / splits * a_batch + (TRANSPOSE_A ? at.m : at.m * lda);
+  b += at.z / splits * b_batch + (TRANSPOSE_B ? at.n * ldb : at.n);
+  const part_of_k part = split_k<BK>(K, at.z % splits, splits);
   const int steps = ceil_div(part.end - part.begin, BK);
 
   float sums[4][4][4] = {};
 #pragma unroll
   for (int s = 0; s < STAGES - 1; s++) {
     if (s < steps) {
-      copy_stage(stages + s * STAGE, a, b, lda, ldb, first_m, first_n, part.begin + s * BK, M, N, part.end);
+      copy_stage(stages + s * STAGE, a, b, lda, ldb, M - at.m, N - at.n, part.begin + s * BK, part.end);
     }
     copy_async_commit();  // a group for each step, an empty one too, so that the wait counts steps
   }
@@ -109,8 +109,8 @@ matmul_mma(const IN* a, const IN* b, OUT* c, const OUT* bias, OUT* slope, const 
     __syncthreads();  // everyone's part of this step is there, and the last step's buffer is free
     const int next = step + STAGES - 1;
     if (next < steps) {
-      copy_stage(stages + next % STAGES * STAGE, a, b, lda, ldb, first_m, first_n,
-                 part.begin + next * BK, M, N, part.end);
+      copy_stage(stages + next % STAGES * STAGE, a, b, lda, ldb, M - at.m, N - at.n,
+                 part.begin + next * BK, part.end);
     }
     copy_async_commit();
     const IN* a_tile = stages + step % STAGES * STAGE;
@@ -133,20 +133,33 @@ matmul_mma(const IN* a, const IN* b, OUT* c, const OUT* bias, OUT* slope, const 
     }
   }
 
-  const epilogue end = {bias, slope, residual};
+  const epilogue end = {bias, slope, scale, residual, column_sums};
+  float columns[4][2] = {};
 #pragma unroll
   for (int i = 0; i < 4; i++) {
 #pragma unroll
     for (int j = 0; j < 4; j++) {
 #pragma unroll
       for (int half = 0; half < 2; half++) {
-        const int m = first_m + warp_m + 16 * i + lane / 4 + 8 * half;
-        const int n = first_n + warp_n + 8 * j + lane % 4 * 2;
-        if (m < M) {
-          end.store_two(c, blockIdx.z * c_batch + m * ldc + n, n, N, sums[i][j][2 * half],
-                        sums[i][j][2 * half + 1]);
-        }
+        const int m = at.m + warp_m + 16 * i + lane / 4 + 8 * half;
+        const int n = at.n + warp_n + 8 * j + lane % 4 * 2;
+        if (m >= M) continue;
+        float two[2] = {sums[i][j][2 * half], sums[i][j][2 * half + 1]};
+        end.store_two(c, at.z * c_batch + m * ldc + n, n, N, two);
+        columns[j][0] += two[0];
+        columns[j][1] += two[1];
       }
     }
   }
+#if GRADIENT
+  float* parts = reinterpret_cast<float*>(shared);  // (2 rows of warps, BN)
+  __syncthreads();                                  // the last stage is read
+#pragma unroll
+  for (int j = 0; j < 8; j++) {
+    const float column = over_fragment_rows(columns[j / 2][j % 2]);
+    if (lane < 4) parts[warp / 4 * BN + warp_n + 8 * (j / 2) + 2 * lane + j % 2] = column;
+  }
+  __syncthreads();
+  end.store_sums<2, BN>(parts, at, BM, N, threadIdx.x, THREADS);
+#endif
 }

@@ -23,21 +23,29 @@ DEVICE const IN* element_b(const IN* b, int64_t ldb, int k, int n) {
 // saves it from being slower still are the caches.
 
 extern "C" __global__ void __launch_bounds__(256)
-matmul_naive(const IN* a, const IN* b, OUT* c, const OUT* bias, OUT* slope, const OUT* residual,
-             int M, int N, int K, int64_t lda, int64_t ldb, int64_t ldc,
-             int64_t a_batch, int64_t b_batch, int64_t c_batch, int splits) {
-  const int n = blockIdx.x * 16 + threadIdx.x, m = blockIdx.y * 16 + threadIdx.y;
-  const int batch = blockIdx.z / splits, split = blockIdx.z % splits;
-  if (m >= M || n >= N) return;
-  a += batch * a_batch;
-  b += batch * b_batch;
-  const part_of_k part = split_k<16>(K, split, splits);
+matmul_naive(const IN* a, const IN* b, OUT* c, const OUT* bias, OUT* slope, const OUT* scale,
+             const OUT* residual, float* column_sums, int M, int N, int K, int64_t lda,
+             int64_t ldb, int64_t ldc, int64_t a_batch, int64_t b_batch, int64_t c_batch,
+             int splits) {
+  const tile_place at = place_of<16, 16>(blockIdx.x, M, N);
+  const int m = at.m + threadIdx.y, n = at.n + threadIdx.x;
+  a += at.z / splits * a_batch;
+  b += at.z / splits * b_batch;
+  const part_of_k part = split_k<16>(K, at.z % splits, splits);
+  const epilogue end = {bias, slope, scale, residual, column_sums};
   float sum = 0.0f;
-  for (int k = part.begin; k < part.end; k++) {
-    sum += to_float(*element_a(a, lda, m, k)) * to_float(*element_b(b, ldb, k, n));
+  if (m < M && n < N) {
+    for (int k = part.begin; k < part.end; k++) {
+      sum += to_float(*element_a(a, lda, m, k)) * to_float(*element_b(b, ldb, k, n));
+    }
+    sum = end.store(c, at.z * c_batch + m * ldc + n, n, sum);
   }
-  const epilogue end = {bias, slope, residual};
-  end.store(c, blockIdx.z * c_batch + m * ldc + n, n, sum);
+#if GRADIENT
+  __shared__ float parts[16][16];
+  parts[threadIdx.y][threadIdx.x] = sum;
+  __syncthreads();
+  end.store_sums<16, 16>(parts[0], at, 16, N, threadIdx.y * 16 + threadIdx.x, 256);
+#endif
 }
 
 // ---- tiled ---------------------------------------------------------------------------------------
@@ -50,16 +58,16 @@ matmul_naive(const IN* a, const IN* b, OUT* c, const OUT* bias, OUT* slope, cons
 constexpr int TILE = 32;
 
 extern "C" __global__ void __launch_bounds__(256)
-matmul_tiled(const IN* a, const IN* b, OUT* c, const OUT* bias, OUT* slope, const OUT* residual,
-             int M, int N, int K, int64_t lda, int64_t ldb, int64_t ldc,
-             int64_t a_batch, int64_t b_batch, int64_t c_batch, int splits) {
+matmul_tiled(const IN* a, const IN* b, OUT* c, const OUT* bias, OUT* slope, const OUT* scale,
+             const OUT* residual, float* column_sums, int M, int N, int K, int64_t lda,
+             int64_t ldb, int64_t ldc, int64_t a_batch, int64_t b_batch, int64_t c_batch,
+             int splits) {
   __shared__ float a_tile[TILE][TILE + 1], b_tile[TILE][TILE + 1];  // [m][k], [k][n]
   const int x = threadIdx.x, y = threadIdx.y;
-  const int first_m = blockIdx.y * TILE, first_n = blockIdx.x * TILE;
-  const int batch = blockIdx.z / splits, split = blockIdx.z % splits;
-  a += batch * a_batch;
-  b += batch * b_batch;
-  const part_of_k part = split_k<TILE>(K, split, splits);
+  const tile_place at = place_of<TILE, TILE>(blockIdx.x, M, N);
+  a += at.z / splits * a_batch;
+  b += at.z / splits * b_batch;
+  const part_of_k part = split_k<TILE>(K, at.z % splits, splits);
   float sums[4] = {};
   for (int first_k = part.begin; first_k < part.end; first_k += TILE) {
 #pragma unroll
@@ -67,10 +75,10 @@ matmul_tiled(const IN* a, const IN* b, OUT* c, const OUT* bias, OUT* slope, cons
       // x runs along the axis in which neighbours are neighbours in memory.
       const int am = TRANSPOSE_A ? x : y + i, ak = TRANSPOSE_A ? y + i : x;
       const int bk = TRANSPOSE_B ? x : y + i, bn = TRANSPOSE_B ? y + i : x;
-      const bool in_a = first_m + am < M && first_k + ak < part.end;
-      const bool in_b = first_k + bk < part.end && first_n + bn < N;
-      a_tile[am][ak] = in_a ? to_float(*element_a(a, lda, first_m + am, first_k + ak)) : 0.0f;
-      b_tile[bk][bn] = in_b ? to_float(*element_b(b, ldb, first_k + bk, first_n + bn)) : 0.0f;
+      const bool in_a = at.m + am < M && first_k + ak < part.end;
+      const bool in_b = first_k + bk < part.end && at.n + bn < N;
+      a_tile[am][ak] = in_a ? to_float(*element_a(a, lda, at.m + am, first_k + ak)) : 0.0f;
+      b_tile[bk][bn] = in_b ? to_float(*element_b(b, ldb, first_k + bk, at.n + bn)) : 0.0f;
     }
     __syncthreads();
 #pragma unroll 8
@@ -80,12 +88,19 @@ matmul_tiled(const IN* a, const IN* b, OUT* c, const OUT* bias, OUT* slope, cons
     }
     __syncthreads();
   }
-  const epilogue end = {bias, slope, residual};
+  const epilogue end = {bias, slope, scale, residual, column_sums};
+  float column = 0.0f;
 #pragma unroll
   for (int i = 0; i < 4; i++) {
-    const int m = first_m + y + 8 * i, n = first_n + x;
-    if (m < M && n < N) end.store(c, blockIdx.z * c_batch + m * ldc + n, n, sums[i]);
+    const int m = at.m + y + 8 * i, n = at.n + x;
+    if (m < M && n < N) column += end.store(c, at.z * c_batch + m * ldc + n, n, sums[i]);
   }
+#if GRADIENT
+  float* parts = a_tile[0];  // which nobody reads any more
+  parts[y * TILE + x] = column;
+  __syncthreads();
+  end.store_sums<8, TILE>(parts, at, TILE, N, y * TILE + x, 256);
+#endif
 }
 
 // ---- registers -----------------------------------------------------------------------------------
@@ -107,7 +122,8 @@ constexpr int BM = 128, BN = 128, BK = 8;
 constexpr int LOADS = BM * BK / 256 / VECTOR;  // of each thread, for each of the two tiles
 
 // The block's part of a tile of 128 x 8, from memory to registers and from there to shared memory
-// [k][128]. `along_k` says whether neighbours in memory are neighbours in k.
+// [k][128]. The matrix begins at the block's first row or column, and has `size` of them from there.
+// `along_k` says whether neighbours in memory are neighbours in k.
 template <bool along_k> struct slice_loader {
   float values[LOADS][VECTOR];
 
@@ -118,10 +134,10 @@ template <bool along_k> struct slice_loader {
     return (threadIdx.x + 256 * i) % ((along_k ? BK : BM) / VECTOR) * VECTOR;
   }
 
-  DEVICE void load(const IN* matrix, int64_t stride, int first, int size, int first_k, int end_k) {
+  DEVICE void load(const IN* matrix, int64_t stride, int size, int first_k, int end_k) {
 #pragma unroll
     for (int i = 0; i < LOADS; i++) {
-      const int slow = (along_k ? first : first_k) + line(i), fast = (along_k ? first_k : first) + place(i);
+      const int slow = (along_k ? 0 : first_k) + line(i), fast = (along_k ? first_k : 0) + place(i);
       const int slow_end = along_k ? size : end_k, fast_end = along_k ? end_k : size;
       if (slow < slow_end && fast + VECTOR <= fast_end) {
         ::load(values[i], matrix + slow * stride + fast);
@@ -158,31 +174,31 @@ DEVICE void read_four(float (&to)[8], int at, const float* from) {
   to[at + 3] = four.w;
 }
 
-extern "C" __global__ void __launch_bounds__(256)
-matmul_registers(const IN* a, const IN* b, OUT* c, const OUT* bias, OUT* slope, const OUT* residual,
-                 int M, int N, int K, int64_t lda, int64_t ldb, int64_t ldc,
-                 int64_t a_batch, int64_t b_batch, int64_t c_batch, int splits) {
+extern "C" __global__ void __launch_bounds__(256, 1)
+matmul_registers(const IN* a, const IN* b, OUT* c, const OUT* bias, OUT* slope, const OUT* scale,
+                 const OUT* residual, float* column_sums, int M, int N, int K, int64_t lda,
+                 int64_t ldb, int64_t ldc, int64_t a_batch, int64_t b_batch, int64_t c_batch,
+                 int splits) {
   __shared__ __align__(16) float a_tile[2][BK][BM + 4], b_tile[2][BK][BN + 4];
   const int tx = threadIdx.x % 16, ty = threadIdx.x / 16;
-  const int first_m = blockIdx.y * BM, first_n = blockIdx.x * BN;
-  const int batch = blockIdx.z / splits, split = blockIdx.z % splits;
-  a += batch * a_batch;
-  b += batch * b_batch;
-  const part_of_k part = split_k<BK>(K, split, splits);
+  const tile_place at = place_of<BM, BN>(blockIdx.x, M, N);
+  a += at.z / splits * a_batch + (TRANSPOSE_A ? at.m : at.m * lda);
+  b += at.z / splits * b_batch + (TRANSPOSE_B ? at.n * ldb : at.n);
+  const part_of_k part = split_k<BK>(K, at.z % splits, splits);
 
   slice_loader<!TRANSPOSE_A> a_next;
   slice_loader<TRANSPOSE_B> b_next;
   float sums[8][8] = {};
-  a_next.load(a, lda, first_m, M, part.begin, part.end);
-  b_next.load(b, ldb, first_n, N, part.begin, part.end);
+  a_next.load(a, lda, M - at.m, part.begin, part.end);
+  b_next.load(b, ldb, N - at.n, part.begin, part.end);
   int stage = 0;
   for (int k = part.begin; k < part.end; k += BK, stage ^= 1) {
     a_next.put(a_tile[stage]);
     b_next.put(b_tile[stage]);
     __syncthreads();  // the stage is written; the other one is read, since all have come here
     if (k + BK < part.end) {
-      a_next.load(a, lda, first_m, M, k + BK, part.end);
-      b_next.load(b, ldb, first_n, N, k + BK, part.end);
+      a_next.load(a, lda, M - at.m, k + BK, part.end);
+      b_next.load(b, ldb, N - at.n, k + BK, part.end);
     }
 #pragma unroll
     for (int i = 0; i < BK; i++) {
@@ -199,16 +215,28 @@ matmul_registers(const IN* a, const IN* b, OUT* c, const OUT* bias, OUT* slope, 
     }
   }
 
-  const epilogue end = {bias, slope, residual};
+  const epilogue end = {bias, slope, scale, residual, column_sums};
+  float columns[8] = {};
 #pragma unroll
   for (int i = 0; i < 8; i++) {
-    const int m = first_m + 4 * ty + i % 4 + 64 * (i / 4);
+    const int m = at.m + 4 * ty + i % 4 + 64 * (i / 4);
 #pragma unroll
     for (int j = 0; j < 8; j++) {
-      const int n = first_n + 4 * tx + j % 4 + 64 * (j / 4);
-      if (m < M && n < N) end.store(c, blockIdx.z * c_batch + m * ldc + n, n, sums[i][j]);
+      const int n = at.n + 4 * tx + j % 4 + 64 * (j / 4);
+      if (m < M && n < N) columns[j] += end.store(c, at.z * c_batch + m * ldc + n, n, sums[i][j]);
     }
   }
+#if GRADIENT
+  float* parts = a_tile[0][0];  // (8 warps, BN)
+  __syncthreads();              // the last stage is read
+#pragma unroll
+  for (int j = 0; j < 8; j++) {
+    const float column = columns[j] + __shfl_xor_sync(0xFFFFFFFFu, columns[j], 16);  // two ty a warp
+    if (ty % 2 == 0) parts[ty / 2 * BN + 4 * tx + j % 4 + 64 * (j / 4)] = column;
+  }
+  __syncthreads();
+  end.store_sums<8, BN>(parts, at, BM, N, threadIdx.x, 256);
+#endif
 }
 
 // ---- the parts of a split product ----------------------------------------------------------------
@@ -216,15 +244,15 @@ matmul_registers(const IN* a, const IN* b, OUT* c, const OUT* bias, OUT* slope, 
 // parts (batch, splits, M, N) in float32 -> C, with the epilogue. A thread an element, in order.
 
 extern "C" __global__ void __launch_bounds__(256)
-add_splits(const float* parts, OUT* c, const OUT* bias, OUT* slope, const OUT* residual, int M, int N,
-           int64_t ldc, int64_t c_batch, int splits) {
+add_splits(const float* parts, OUT* c, const OUT* bias, OUT* slope, const OUT* scale,
+           const OUT* residual, int M, int N, int64_t ldc, int64_t c_batch, int batches, int splits) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * 256 + threadIdx.x;
-  const int64_t size = static_cast<int64_t>(M) * N;
-  if (i >= size) return;
-  parts += blockIdx.z * splits * size;
+  const int64_t size = static_cast<int64_t>(M) * N, batch = i / size, within = i % size;
+  if (batch >= batches) return;
   float sum = 0.0f;
-  for (int split = 0; split < splits; split++) sum += parts[split * size + i];
-  const int m = i / N, n = i % N;
-  const epilogue end = {bias, slope, residual};
-  end.store(c, blockIdx.z * c_batch + m * ldc + n, n, sum);
+  for (int split = 0; split < splits; split++) sum += parts[(batch * splits + split) * size + within];
+  const int64_t m = within / N;
+  const int n = within % N;
+  const epilogue end = {bias, slope, scale, residual, nullptr};
+  end.store(c, batch * c_batch + m * ldc + n, n, sum);
 }

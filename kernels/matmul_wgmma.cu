@@ -30,21 +30,10 @@
 #define STAGES 4
 #endif
 
-constexpr int BM = 128, BK = 64, GROUP = 8;
+constexpr int BM = 128, BK = 64;
 constexpr int SLAB = 64 * 64;                       // elements
 constexpr int A_TILE = BM * BK, B_TILE = BN * BK;  // elements
 constexpr int STAGE_BYTES = (A_TILE + B_TILE) * sizeof(IN);
-
-struct tile_place {
-  int m, n, z;  // first row, first column, number among batch * splits
-};
-
-DEVICE tile_place place_of(int tile, int m_tiles, int n_tiles) {
-  const int z = tile / (m_tiles * n_tiles), within = tile % (m_tiles * n_tiles);
-  const int group = within / (GROUP * n_tiles), first = group * GROUP;
-  const int height = min(m_tiles - first, GROUP), rest = within - group * GROUP * n_tiles;
-  return {(first + rest % height) * BM, rest / height * BN, z};
-}
 
 // One thread's copies of a step: `slabs` boxes of 64 x 64 side by side, or one box of whole rows.
 DEVICE void load_factor(IN* tile, const tensor_map* map, bool along_k, int first, int k, int batch,
@@ -60,15 +49,14 @@ DEVICE void load_factor(IN* tile, const tensor_map* map, bool along_k, int first
 
 extern "C" __global__ void __launch_bounds__(384, 1)
 matmul_wgmma(const __grid_constant__ tensor_map a_map, const __grid_constant__ tensor_map b_map, OUT* c,
-             const OUT* bias, OUT* slope, const OUT* residual, int M, int N, int K, int64_t ldc,
-             int64_t c_batch, int batches, int splits) {
+             const OUT* bias, OUT* slope, const OUT* scale, const OUT* residual, float* column_sums, int M,
+             int N, int K, int64_t ldc, int64_t c_batch, int batches, int splits) {
   extern __shared__ __align__(1024) unsigned char shared[];
   IN* stages = reinterpret_cast<IN*>(shared);
   uint64_t* full = reinterpret_cast<uint64_t*>(shared + STAGES * STAGE_BYTES);
   uint64_t* empty = full + STAGES;
   const int warpgroup = threadIdx.x / 128;
-  const int m_tiles = ceil_div(M, BM), n_tiles = ceil_div(N, BN);
-  const int tiles = m_tiles * n_tiles * batches * splits;
+  const int tiles = ceil_div(M, BM) * ceil_div(N, BN) * batches * splits;
 
   if (threadIdx.x == 0) {
     for (int s = 0; s < STAGES; s++) {
@@ -84,7 +72,7 @@ matmul_wgmma(const __grid_constant__ tensor_map a_map, const __grid_constant__ t
     if (threadIdx.x != 0) return;
     int step = 0;  // of all tiles
     for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
-      const tile_place at = place_of(tile, m_tiles, n_tiles);
+      const tile_place at = place_of<BM, BN>(tile, M, N);
       const part_of_k part = split_k<BK>(K, at.z % splits, splits);
       for (int k = part.begin; k < part.end; k += BK, step++) {
         const int s = step % STAGES;
@@ -100,10 +88,10 @@ matmul_wgmma(const __grid_constant__ tensor_map a_map, const __grid_constant__ t
 
   registers_increase<232>();
   const int consumer = warpgroup - 1, warp = threadIdx.x / 32 % 4, lane = threadIdx.x % 32;
-  const epilogue end = {bias, slope, residual};
+  const epilogue end = {bias, slope, scale, residual, column_sums};
   int step = 0;
   for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
-    const tile_place at = place_of(tile, m_tiles, n_tiles);
+    const tile_place at = place_of<BM, BN>(tile, M, N);
     const part_of_k part = split_k<BK>(K, at.z % splits, splits);
     float sums[BN / 2];
 #pragma unroll
@@ -129,13 +117,34 @@ matmul_wgmma(const __grid_constant__ tensor_map a_map, const __grid_constant__ t
     wgmma_wait<0>();
     if (part.begin < part.end && lane == 0) barrier_arrive(&empty[(step - 1) % STAGES]);
 
+#if GRADIENT
+    float* parts = reinterpret_cast<float*>(empty + STAGES);  // (8 warps, BN)
+    named_barrier_sync(1, 256);                               // the last tile's are added
+#endif
 #pragma unroll
-    for (int i = 0; i < BN / 2; i += 2) {
-      const int m = at.m + 64 * consumer + 16 * warp + lane / 4 + i / 2 % 2 * 8;
-      const int n = at.n + i / 4 * 8 + lane % 4 * 2;
-      if (m < M) {
-        end.store_two(c, at.z * c_batch + m * ldc + n, n, N, sums[i], sums[i + 1]);
+    for (int i = 0; i < BN / 2; i += 4) {
+      const int n = at.n + 2 * i + lane % 4 * 2;
+      float columns[2] = {};
+#pragma unroll
+      for (int half = 0; half < 2; half++) {
+        const int m = at.m + 64 * consumer + 16 * warp + lane / 4 + 8 * half;
+        if (m >= M) continue;
+        float two[2] = {sums[i + 2 * half], sums[i + 2 * half + 1]};
+        end.store_two(c, at.z * c_batch + m * ldc + n, n, N, two);
+        columns[0] += two[0];
+        columns[1] += two[1];
       }
+#if GRADIENT
+#pragma unroll
+      for (int j = 0; j < 2; j++) {
+        const float column = over_fragment_rows(columns[j]);
+        if (lane < 4) parts[(4 * consumer + warp) * BN + 2 * i + 2 * lane + j] = column;
+      }
+#endif
     }
+#if GRADIENT
+    named_barrier_sync(1, 256);
+    end.store_sums<8, BN>(parts, at, BM, N, threadIdx.x - 128, 256);
+#endif
   }
 }

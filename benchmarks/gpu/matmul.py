@@ -9,7 +9,8 @@ import numpy as np
 
 from benchmarks.gpu.timing import SETS, compare, torch_on
 from tinygen.backend import backend_named
-from tinygen.backend.device.matmul import linear_forward, matmul
+from tinygen.backend.device.linear import linear_forward
+from tinygen.backend.device.matmul import matmul
 
 TOKENS = 8 * 1024
 LAYERS = {"qkv": (2304, 768), "proj": (768, 768), "up": (3072, 768), "down": (768, 3072)}

@@ -55,6 +55,26 @@ BUILDS: list[tuple[str, dict[str, Any], list[str], dict[str, list[str]]]] = [
         for a, b in LINEAR
         for bn in (128, 256)
     ),
+    *(  # the input gradient before an activation, with its bias's gradient
+        (
+            file,
+            {
+                "IN": type_name,
+                "OUT": type_name,
+                "TRANSPOSE_A": 0,
+                "TRANSPOSE_B": 0,
+                "GRADIENT": 1,
+                **more,
+            },
+            [architecture],
+            {},
+        )
+        for file, type_name, architecture, more in (
+            ("matmul_simt.cu", "float", "sm_90", {"VECTOR": 4}),
+            ("matmul_mma.cu", "f16", "sm_80", {}),
+            ("matmul_wgmma.cu", "f16", "sm_90a", {"BN": 256}),
+        )
+    ),
     *(
         ("attention_simt.cu", {"TYPE": "float", "HEAD": head}, ["sm_75", "sm_90"], {})
         for head in (64, 128)

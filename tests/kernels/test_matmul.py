@@ -13,9 +13,10 @@ from on_simulator import BF16
 import tinygen as tg
 from tinygen import autograd
 from tinygen.backend import backend_named
-from tinygen.backend.device.matmul import RUNGS, matmul
+from tinygen.backend.device.matmul import matmul
+from tinygen.backend.device.matmul_rungs import RUNGS
 from tinygen.backend.launch import Kernel, launch
-from tinygen.errors import UsageError
+from tinygen.errors import ShapeError, UsageError
 from tinygen.tensor import Tensor
 
 DEVICE = os.environ.get("TINYGEN_TEST_DEVICE", "sim")
@@ -60,7 +61,7 @@ def check_exact(
     aligned = RUNGS[rung].aligned == 8
     spare = [-n % 8 if aligned else 3 for n in lengths]
     left, right = (stored(x, t, s) for x, t, s in zip((a, b), transposed, spare, strict=True))
-    c, slope = matmul(SIM, left, right, rung=rung, splits=splits)
+    c, slope, _ = matmul(SIM, left, right, rung=rung, splits=splits)
     assert slope is None
     np.testing.assert_array_equal(SIM.to_numpy(c), a.astype("float64") @ b.astype("float64"))
 
@@ -122,8 +123,8 @@ def test_bfloat16_has_at_most_twice_the_error_of_a_plain_computation(
     c = SIM.empty((M, N), np.uint16)
     sizes = [np.int32(n) for n in (M, N, K)]
     strides = [np.int64(n) for n in (*rows, N, 0, 0, 0)]
-    args = [*bits, c, None, None, None, *sizes, *strides, np.int32(1)]
-    launch(SIM, kernel, (1, 2, 1), (256,), args, 2 * 3 * 2 * 128 * 40)
+    args = [*bits, c, *[None] * 5, *sizes, *strides, np.int32(1)]
+    launch(SIM, kernel, (2,), (256,), args, 2 * 3 * 2 * 128 * 40)
     truth = a.astype("float64") @ b.astype("float64")
     error = np.abs(BF16.decode(SIM.to_numpy(c)) - truth).max()
     plain = np.abs(BF16.round(a @ b) - truth).max()
@@ -138,7 +139,7 @@ def test_epilogues(activation: str, splits: int) -> None:
         rng.standard_normal(shape).astype("float32") for shape in ((9, 40), (40, 7), (7,), (9, 7))
     )
     on_device = [SIM.asarray(array) for array in (x, w)]
-    c, slope = matmul(
+    c, slope, _ = matmul(
         SIM, *on_device, bias=SIM.asarray(b), residual=SIM.asarray(r), activation=activation,
         with_slope=True, splits=splits,
     )  # fmt: skip
@@ -208,13 +209,49 @@ def test_epilogues_of_tensor_cores_are_exact_on_whole_numbers(
     rng = np.random.default_rng(7)
     a, w = (whole_numbers(rng, *shape, dtype="float16") for shape in ((9, 72), (N, 72)))
     bias, past = (whole_numbers(rng, *shape, dtype="float16") for shape in ((N,), (9, N)))
-    c, slope = matmul(
+    c, slope, _ = matmul(
         SIM, SIM.asarray(a), SIM.asarray(w).T, bias=SIM.asarray(bias), residual=SIM.asarray(past),
         activation="relu", with_slope=True, rung=rung, splits=splits,
     )  # fmt: skip
     u = a.astype("float64") @ w.T.astype("float64") + bias
     np.testing.assert_array_equal(SIM.to_numpy(c), np.maximum(u, 0) + past)
     np.testing.assert_array_equal(SIM.to_numpy(slope), u > 0)
+
+
+@pytest.mark.parametrize("splits", [1, 2])
+@pytest.mark.parametrize("rung", RUNGS)
+def test_the_gradient_before_an_activation_and_of_its_bias(rung: str, splits: int) -> None:
+    """(g W) slope and its sums over the rows, exactly on whole numbers, in more than one tile each
+    way; wgmma's are its widest."""
+    dtype, rng = dtype_of(rung), np.random.default_rng(8)
+    M, N, K = 150, 264, 72
+    g, w = (whole_numbers(rng, *shape, dtype=dtype) for shape in ((M, K), (K, N)))
+    slope = rng.integers(0, 2, (M, N)).astype(dtype)
+    c, _, sums = matmul(
+        SIM, SIM.asarray(g), SIM.asarray(w), scale=SIM.asarray(slope), with_sums=True, rung=rung,
+        splits=splits,
+    )  # fmt: skip
+    truth = g.astype("float64") @ w.astype("float64") * slope
+    np.testing.assert_array_equal(SIM.to_numpy(c), truth)
+    np.testing.assert_array_equal(SIM.to_numpy(sums), truth.sum(axis=0).astype(dtype))
+
+
+def test_many_small_products_and_long_ones_are_one_grid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond 65,535, where two axes of a grid end: batches, and rows of tiles."""
+    monkeypatch.setenv("TINYGEN_SIM_CHECK", "0")  # of 130,000 blocks
+    rng = np.random.default_rng(9)
+    a, b = (whole_numbers(rng, 66_000, *shape, dtype="float32") for shape in ((1, 2), (2, 1)))
+    c = matmul(SIM, SIM.asarray(a), SIM.asarray(b), rung="naive").c
+    np.testing.assert_array_equal(SIM.to_numpy(c), a @ b)
+    tall = whole_numbers(rng, 16 * 65_536 + 1, 1, dtype="float32")
+    c = matmul(SIM, SIM.asarray(tall), SIM.asarray(b[0, :1]), rung="naive").c
+    np.testing.assert_array_equal(SIM.to_numpy(c), tall @ b[0, :1])
+
+
+def test_what_a_kernel_cannot_count_is_refused() -> None:
+    few = SIM.xp.broadcast_to(SIM.asarray(np.ones((1, 1), "float16")), (2**31, 1))
+    with pytest.raises(ShapeError, match="in 32 bits; multiply it in parts"):
+        matmul(SIM, few, few[:1])
 
 
 def test_a_split_product_gives_the_same_bits_again() -> None:

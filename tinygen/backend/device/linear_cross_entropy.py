@@ -39,12 +39,12 @@ def linear_cross_entropy(
     losses = []
     for start in range(0, len(x), step):
         rows, classes = x[start : start + step], targets[start : start + step]
-        logits, _ = matmul(backend, rows, weight.T)
+        logits = matmul(backend, rows, weight.T).c
         options = label_smoothing, ignore_index, z_loss
         losses.append(cross_entropy_in_place(backend, logits, classes, 1.0, *options))
         if dx is not None:
-            dx[start : start + step] = matmul(backend, logits, weight)[0]
+            dx[start : start + step] = matmul(backend, logits, weight).c
         if needs[1]:
-            dweight, _ = matmul(backend, logits.T, rows, residual=dweight)
+            dweight = matmul(backend, logits.T, rows, residual=dweight).c
     total = xp.concatenate(losses).sum(dtype=np.float32).astype(x.dtype)
     return total, dx, dweight

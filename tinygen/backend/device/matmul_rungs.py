@@ -1,0 +1,90 @@
+"""The ladder of matmul: its rungs, what each can multiply, and which one is taken."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from tinygen.errors import UsageError
+
+Array = Any
+
+
+class Rung(NamedTuple):
+    """A kernel of the ladder: its file, its tile of C, its block, its bytes of shared memory."""
+
+    file: str
+    tile: tuple[int, int]
+    block: tuple[int, ...]
+    k_step: int
+    aligned: int = 1
+    """Elements that rows of A and B are multiples of apart, and 16 bytes that they begin at."""
+    least: int = 75
+    """The first architecture that has its instructions."""
+
+
+RUNGS = {
+    "naive": Rung("matmul_simt.cu", (16, 16), (16, 16), 16),
+    "tiled": Rung("matmul_simt.cu", (32, 32), (32, 8), 32),
+    "registers": Rung("matmul_simt.cu", (128, 128), (256,), 8),
+    "mma": Rung("matmul_mma.cu", (128, 128), (256,), 32, aligned=8, least=80),
+    "wgmma": Rung("matmul_wgmma.cu", (128, 128), (384,), 64, aligned=8, least=90),
+}
+FASTEST = ("wgmma", "mma", "registers")
+"""What is tried, the first that can."""
+
+
+class Matrix(NamedTuple):
+    """A factor as a kernel reads it: (batch, rows, columns), transposed or not, its strides."""
+
+    array: Array
+    transposed: bool
+    row: int
+    batch: int
+
+
+def matrix_of(backend: Any, x: Array) -> Matrix:
+    item = x.itemsize
+    batch, row, column = x.strides
+    runs_along_an_axis = item in (row, column)
+    if not runs_along_an_axis or min(x.strides) < 0:
+        x = backend.xp.ascontiguousarray(x)
+        batch, row, column = x.strides
+    if column == item:
+        return Matrix(x, False, row // item, batch // item)
+    return Matrix(x, True, column // item, batch // item)
+
+
+def chosen_rung(backend: Any, left: Matrix, right: Matrix, wanted: str | None) -> str:
+    """The fastest that can multiply these matrices on this device, or the one that is wanted.
+    Raises UsageError where that cannot."""
+    wanted = wanted or backend.rungs.get("matmul")
+    if wanted is not None and wanted not in RUNGS:
+        raise UsageError(f"matmul has no rung {wanted!r}; it has {', '.join(RUNGS)}.")
+    if not left.array.size or not right.array.size:
+        return "registers"  # which asks nothing of where nothing lies
+    if wanted is None:
+        return next(name for name in FASTEST if not _obstacle(backend, name, left, right))
+    obstacle = _obstacle(backend, wanted, left, right)
+    if obstacle:
+        raise UsageError(f"matmul's rung {wanted!r} {obstacle}; leave the choice to matmul.")
+    return wanted
+
+
+def _obstacle(backend: Any, name: str, left: Matrix, right: Matrix) -> str:
+    """Why a rung cannot multiply these matrices here; empty if it can."""
+    rung = RUNGS[name]
+    if rung.aligned == 1:
+        return ""
+    available = backend.compute_capability
+    if available < rung.least or (name == "wgmma" and available != rung.least):
+        return f"is for architecture {rung.least}, and this device is {available}"
+    if left.array.dtype.itemsize != 2:
+        return f"takes 16-bit numbers, not {left.array.dtype}"
+    if not all(aligned_at(backend, x, rung.aligned) for x in (left, right)):
+        return f"takes rows that begin at multiples of 16 bytes, {rung.aligned} elements"
+    return ""
+
+
+def aligned_at(backend: Any, x: Matrix, elements: int) -> bool:
+    """Whether rows and batches begin at multiples of 16 bytes."""
+    return backend.address(x.array) % 16 == 0 and x.row % elements == x.batch % elements == 0
