@@ -75,7 +75,7 @@ class Tensor:
 
     @property
     def device(self) -> str:
-        return backend_of([self.data]).device_of(self.data)
+        return device_of(self)
 
     @property
     def is_leaf(self) -> bool:
@@ -519,6 +519,12 @@ Axis = int | Sequence[int] | None
 def plain(x: Any) -> Any:
     """The array of a Tensor, outside the graph; whatever else, as it is."""
     return x.data if isinstance(x, Tensor) else x
+
+
+def device_of(x: Any) -> str:
+    """The name of the device on which a Tensor or an array is."""
+    array = plain(x)
+    return backend_of([array]).device_of(array)
 
 
 def as_numpy(x: Any) -> Any:

@@ -34,7 +34,7 @@ def run_tinygen(*arguments: str, cwd: Path, timeout: float = 120, **environment:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny() -> list[str]:
     """Options of `train gpt` for six steps of a very small model."""
     return TINY

@@ -221,7 +221,6 @@ def test_output_that_cannot_be_written_exits_4(fails: Callable[..., str], tiny: 
     arguments = ["train", "gpt", "--data", "good.txt", *tiny]
     assert "cannot write good.txt/run" in fails(4, *arguments, "--out", "good.txt/run")
     assert "is not available" in fails(4, *arguments, "--device", "cuda:99")
-    assert "is not available to training" in fails(4, *arguments, "--device", "sim")
 
 
 def test_an_internal_error_exits_1_with_one_sentence(

@@ -19,7 +19,6 @@ from tinygen.recipes.gpt import (
     GPTRecipeConfig,
     ModelSettings,
     Sampling,
-    build,
     restore,
 )
 from tinygen.training.recipe import TrainingSettings
@@ -141,7 +140,7 @@ def test_what_does_not_fit_is_refused(config: GPTRecipeConfig) -> None:
     with pytest.raises(InputError, match="are not what the run was trained on"):
         GPTRecipe(config).load_state_dict({**state, "corpus": "00"})
     with pytest.raises(InputError, match="too few for a window"):
-        build(replace(config, model=replace(config.model, block_size=5000)))
+        GPTRecipe(replace(config, model=replace(config.model, block_size=5000)))
 
 
 def test_the_presets_are_nanogpts() -> None:

@@ -36,6 +36,7 @@ def add_options(parser: Parser) -> None:
     leaves = {leaf.path: leaf for painter in painters for leaf in painter.sampling.leaves()}
     kept = [leaf for path, leaf in leaves.items() if path not in _JUDGED_AS_A_WHOLE]
     parser.add_settings(kept, {})
+    parser.add_argument("--device", help="cpu, cuda:0 or sim (the one that it was trained on)")
     parser.add_argument("--json", action="store_true", help="the result as JSON")
 
 
@@ -46,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
     chosen = saved_family(run)
     sampling = chosen.judged.overridden(options.settings, typed=options.typed)
     tune_allocator()
-    config = saved_config(run, chosen)
+    config = saved_config(run, chosen).on(options.device)
     state = trained_state(run, options.step)
     recipe: Any = rebuilt(run, chosen, config)
     with run.named_errors():

@@ -40,6 +40,7 @@ def add_options(parser: Parser) -> None:
     parser.add_argument(
         "--out", metavar="FILE", help="write to this new file: text, .png, .gif, .webp or .npz"
     )
+    parser.add_argument("--device", help="cpu, cuda:0 or sim (the one that it was trained on)")
     parser.add_argument("--json", action="store_true", help="the result as JSON")
 
 
@@ -57,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
     run = Run(options.run_folder)
     chosen = saved_family(run)
     sampling = chosen.sampling.overridden(options.settings, typed=options.typed)
-    config = saved_config(run, chosen)
+    config = saved_config(run, chosen).on(options.device)
     state = trained_state(run, options.step)
     with run.named_errors():
         sampler = chosen.restore(config, state)

@@ -30,6 +30,8 @@ from tinygen.training.environment import changes, environment
 from tinygen.training.recipe import Metrics
 from tinygen.training.run import Run, default_folder, require_new
 
+_BESIDE_RESUME = ("training.steps", "training.device")
+
 
 def add_options(parser: Parser) -> None:
     parser.add_argument("family", nargs="?", metavar="FAMILY", help=", ".join(FAMILIES))
@@ -92,25 +94,30 @@ def _configured(options: argparse.Namespace, chosen: Family, preset: str) -> Any
 
 def _resume(options: argparse.Namespace) -> tuple[Metrics, Run, str]:
     others = (options.family, options.preset, options.config, options.budget, options.out)
-    if any(others) or any(path != "training.steps" for path, _ in options.settings):
-        raise UsageError("--resume takes all from the run; only --steps may be given beside it")
+    if any(others) or any(path not in _BESIDE_RESUME for path, _ in options.settings):
+        raise UsageError(
+            "--resume takes all from the run; only --steps and --device may be given beside it"
+        )
     run = Run(options.resume)
     chosen = saved_family(run)
     before = saved_config(run, chosen)
     config = before.overridden(options.settings, typed=options.typed)
+    lasting = config.on(before.training.device)  # another device is for this command alone
     done = max(run.steps(), default=0)
     if done == config.training.steps:
         note(f"{run.path} has all its {done} steps; to go on: {run.resume_command} --steps N")
     different = changes(run.environment, environment())
+    if config != lasting:
+        different.append(f"device {before.training.device} -> {config.training.device}")
     if different:
         note(f"not the same numbers as without a break, perhaps: {'; '.join(different)}")
     tune_allocator()
     recipe = rebuilt(run, chosen, config)
 
     def extend() -> None:
-        if config != before:
+        if lasting != before:
             _require_complete(run, recipe.steps_done, before.training.steps, config.training.steps)
-            run.extend(config)
+            run.extend(lasting)
         note(f"continuing {run.path} from step {recipe.steps_done}; to reproduce:\n{run.command}")
 
     metrics = train_run(run, recipe, chosen, config, debug=options.debug, on_restored=extend)

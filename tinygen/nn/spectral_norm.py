@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
-
-import numpy as np
 
 from tinygen import ops
 from tinygen.arguments import number
@@ -87,4 +86,4 @@ class SpectralNorm(Module):
 
 
 def _unit(vector: Array, eps: float) -> Array:
-    return vector / max(float(np.linalg.norm(vector)), eps)
+    return vector / max(math.sqrt(float(vector @ vector)), eps)

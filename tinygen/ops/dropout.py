@@ -10,7 +10,7 @@ from tinygen.errors import DtypeError, ShapeError, UsageError
 from tinygen.function import Function, Value
 from tinygen.ops.checks import same_float_dtype
 from tinygen.random import Generator
-from tinygen.tensor import plain
+from tinygen.tensor import device_of, plain
 
 __all__ = ["dropout"]
 
@@ -55,7 +55,7 @@ def dropout(x: Value, p: float, *, rng: Generator | None = None, mask: Value = N
         backend = backend_of([array])
         if backend.partial and backend.offers(("dropout",), [array], {}):
             return DrawnDropout.apply(x, p=p, key=rng.key, block=rng.skip(array.size))
-        mask = rng.uniform(x.shape, device=backend.device_of(array)) >= p
+        mask = rng.uniform(x.shape, device=device_of(x)) >= p
     elif getattr(getattr(mask, "dtype", None), "kind", None) != "b":
         raise DtypeError("dropout: the mask is a boolean array or Tensor, True = keep.")
     elif mask.shape != x.shape:

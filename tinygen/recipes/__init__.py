@@ -10,12 +10,11 @@ from typing import Any, Literal, Protocol
 
 from numpy.typing import NDArray
 
-from tinygen.backend import backend_named
 from tinygen.checkpoints import State
-from tinygen.errors import DeviceError, UnavailableError, UsageError
+from tinygen.errors import UsageError
 from tinygen.random import Generator
 from tinygen.training.config import Settings, nearest
-from tinygen.training.recipe import Recipe, RecipeConfig, TrainingSettings
+from tinygen.training.recipe import Recipe, RecipeConfig
 
 Array = NDArray[Any]
 
@@ -51,9 +50,9 @@ class Family:
     name: str
     presets: Mapping[str, RecipeConfig]
     build: Callable[[Any], Recipe]
-    """From a configuration to a recipe at step 0. Reads the data."""
+    """From a configuration to a recipe at step 0, on its device. Reads the data."""
     restore: Callable[[Any, State], Any]
-    """From a configuration and a checkpoint's state to a `Writer` or a `Painter`."""
+    """From a configuration and a checkpoint's state to a `Writer` or a `Painter` on its device."""
     sampling: Settings
     """The options of `sample`, at their defaults."""
     output: Literal["text", "arrays"] = "text"
@@ -65,19 +64,6 @@ class Family:
     def judged(self) -> Settings:
         """The options of `eval` at their defaults."""
         return self.sampling if self.assessed is None else self.assessed
-
-
-def require_device(settings: TrainingSettings) -> None:
-    """Fail unless a run can train on its device. Raises UsageError, UnavailableError."""
-    try:
-        backend = backend_named(settings.device)
-    except DeviceError as error:
-        raise UsageError(str(error)) from error
-    if backend.name != "cpu":
-        raise UnavailableError(
-            f"device {settings.device!r} is not available to training: the recipes make their "
-            "batches on the CPU. Leave --device out, or write the loop in Python with module.to()."
-        )
 
 
 def family(name: str) -> Family:

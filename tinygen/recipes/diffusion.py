@@ -37,8 +37,9 @@ from tinygen.models.diffusion import (
     sample_heun,
 )
 from tinygen.random import Generator
-from tinygen.recipes import Family, require_device
+from tinygen.recipes import Family
 from tinygen.recipes.assessment import last
+from tinygen.recipes.devices import placed, training_device
 from tinygen.recipes.examples import (
     ExampleSettings,
     class_ids,
@@ -47,6 +48,7 @@ from tinygen.recipes.examples import (
     starting_noise,
 )
 from tinygen.recipes.optimisation import Learner, OptimizerSettings
+from tinygen.tensor import as_numpy
 from tinygen.training.config import Settings, setting
 from tinygen.training.recipe import Metrics, RecipeConfig, TrainingSettings
 
@@ -130,22 +132,24 @@ class Painter:
         shape: tuple[int, ...],
         classes: int | None,
         rng: Generator,
-        scale: float = 1.0,
+        scale: float,
+        device: str,
     ) -> None:
         self.settings, self.shape, self.classes, self.scale = settings, shape, classes, scale
+        self.device = device
         network = _network(settings, shape, classes, rng)
         methods: dict[str, Any] = {"flow": Flow, "edm": EDM, "ddpm": _ddpm}
-        self.model = methods[settings.method](network)
+        self.model = methods[settings.method](network).to(device)
 
     def paint(self, n: int, rng: Generator, options: Sampling) -> Iterator[Array]:
         """The samples on their way out of the noise, at each step brought to unit size."""
         if options.sampler == "ddim" and self.settings.method != "ddpm":
             raise UsageError('sampler "ddim" is for method "ddpm"; take heun, euler or dpmpp_2m')
-        y = class_ids(self.classes, n, options.label)
-        x = starting_noise(n, self.shape, rng)
+        start = starting_noise(n, self.shape, rng), class_ids(self.classes, n, options.label)
+        x, y = placed(start, self.device)
         with self.model.inference():
             for step in self._steps(x, y, rng.spawn("steps"), options):
-                shown = step.x * np.float32(1 / math.hypot(1.0, step.sigma))
+                shown = as_numpy(step.x) * np.float32(1 / math.hypot(1.0, step.sigma))
                 yield in_unit_range(shown) if len(self.shape) == 3 else self.scale * shown
 
     def _steps(self, x: Array, y: Array | None, rng: Generator, options: Sampling) -> Iterator[Any]:
@@ -153,7 +157,7 @@ class Painter:
         denoise = self.model.denoise_at if at_times else self.model.denoise
         if y is not None:
             low, high = options.interval
-            null = np.full(len(y), self.classes)
+            null = placed(np.full(len(y), self.classes), self.device)
             denoise = guide(denoise, y, options.guidance, interval=(low, high), without=null)
         if at_times:
             times = self.model.schedule.timesteps(options.steps)
@@ -225,7 +229,7 @@ class DiffusionRecipe:
 
     def __init__(self, config: DiffusionRecipeConfig) -> None:
         """Read the data and start at step 0. Raises InputError, UsageError, UnavailableError."""
-        self.config = config
+        self.config, self.device = config, training_device(config.training)
         rng = Generator(config.training.seed)
         self.data = read_examples(config.data)
         classes = len(self.data.classes) if config.model.conditional else 0
@@ -235,6 +239,7 @@ class DiffusionRecipe:
             classes or None,
             rng.spawn("model"),
             self.data.scale,
+            self.device,
         )
         self.model = self.painter.model
         self.batches = self.data.batches(config.training.batch, rng.spawn("data"))
@@ -245,7 +250,9 @@ class DiffusionRecipe:
 
     def next_batch(self) -> tuple[Array, Array | None]:
         x, y = next(self.batches)
-        return x, y if self.painter.classes else None
+        batch: tuple[Array, Array | None]
+        batch = placed((x, y if self.painter.classes else None), self.device)
+        return batch
 
     def step(self, batch: tuple[Array, Array | None]) -> Metrics:
         """One step down the denoising error."""
@@ -263,13 +270,19 @@ class DiffusionRecipe:
         """`val_loss`: the training loss on held-out examples, by the averaged weights and fixed
         draws. No likelihood, and comparable within one method only."""
         rng, total = Generator("evaluation"), 0.0
-        x, labels = self.data.held_out, self.data.held_out_labels
+        x, labels = self._held_out()
         with self.ema.swap(), self.model.inference():
             for start in range(0, len(x), 256):
                 part = slice(start, start + 256)
-                y = labels[part] if labels is not None and self.painter.classes else None
+                y = None if labels is None else labels[part]
                 total += self.model.loss(x[part], y, rng=rng).item() * len(x[part])
         return {"val_loss": total / len(x)}
+
+    def _held_out(self) -> tuple[Array, Array | None]:
+        """The held-out examples and, if the network is told them, their classes."""
+        labels = self.data.held_out_labels if self.painter.classes else None
+        found: tuple[Array, Array | None] = placed((self.data.held_out, labels), self.device)
+        return found
 
     def assess(self, n: int, sampling: Sampling) -> Metrics:
         """n samples, judged; classes in turn where there are any."""
@@ -291,11 +304,16 @@ class DiffusionRecipe:
         """The loss of an untrained network, which predicts 0: what there is to learn."""
         rng = Generator(self.config.training.seed)
         fresh = Painter(
-            self.config.model, self.data.data_shape, self.painter.classes, rng.spawn("model")
+            self.config.model,
+            self.data.data_shape,
+            self.painter.classes,
+            rng.spawn("model"),
+            self.data.scale,
+            self.device,
         )
-        y = self.data.held_out_labels if self.painter.classes else None
+        x, y = self._held_out()
         with fresh.model.inference():
-            loss = fresh.model.loss(self.data.held_out, y, rng=Generator("evaluation"))
+            loss = fresh.model.loss(x, y, rng=Generator("evaluation"))
         return "untrained network", float(loss.item())
 
     def state_dict(self) -> State:
@@ -329,17 +347,13 @@ class DiffusionRecipe:
         return {"data": self.data.record(), "parameters": self.model.n_parameters}
 
 
-def build(config: DiffusionRecipeConfig) -> DiffusionRecipe:
-    require_device(config.training)
-    return DiffusionRecipe(config)
-
-
 def restore(config: DiffusionRecipeConfig, state: State) -> Painter:
     """The painter of a checkpoint, with the averaged weights; needs no data."""
     shape = tuple(state["data_shape"])
-    painter = Painter(config.model, shape, state["classes"], Generator(0), state["scale"])
+    device = training_device(config.training)
+    painter = Painter(config.model, shape, state["classes"], Generator(0), state["scale"], device)
     painter.model.load_state_dict(state["ema"])
     return painter
 
 
-FAMILY = Family("diffusion", PRESETS, build, restore, Sampling(), output="arrays")
+FAMILY = Family("diffusion", PRESETS, DiffusionRecipe, restore, Sampling(), output="arrays")

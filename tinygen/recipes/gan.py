@@ -25,8 +25,9 @@ from tinygen.models.gan import (
     Objective,
 )
 from tinygen.random import Generator as Random
-from tinygen.recipes import Family, require_device
+from tinygen.recipes import Family
 from tinygen.recipes.assessment import assess_points, last
+from tinygen.recipes.devices import placed, training_device
 from tinygen.recipes.examples import (
     ExampleSettings,
     class_ids,
@@ -34,6 +35,7 @@ from tinygen.recipes.examples import (
     read_examples,
     starting_noise,
 )
+from tinygen.tensor import as_numpy
 from tinygen.training.config import Settings, setting
 from tinygen.training.recipe import Metrics, RecipeConfig, TrainingSettings
 
@@ -139,9 +141,10 @@ class Painter:
         shape: tuple[int, ...],
         classes: int | None,
         rng: Random,
-        scale: float = 1.0,
+        scale: float,
+        device: str,
     ) -> None:
-        self.scale = scale
+        self.scale, self.device = scale, device
         self.config = GANConfig(
             data_shape=shape,
             latent=settings.latent,
@@ -152,7 +155,7 @@ class Painter:
             conditioning=settings.conditioning if classes else "embedding",
             discriminator_norm="spectral" if settings.spectral else "none",
         )
-        self.generator = Generator(self.config, rng=rng)
+        self.generator = Generator(self.config, rng=rng).to(device)
 
     def paint(self, n: int, rng: Random, options: Sampling) -> Iterator[Array]:
         """The n samples, in one step."""
@@ -162,7 +165,7 @@ class Painter:
     def samples(self, z: Array, y: Array | None) -> Array:
         """Of latent vectors (n, latent): images in [0, 1], or points."""
         with self.generator.inference():
-            x: Array = self.generator(z, y).data
+            x: Array = as_numpy(self.generator(*placed((z, y), self.device)))
         return in_unit_range(x) if self.config.is_image else self.scale * x
 
 
@@ -177,15 +180,21 @@ class GANRecipe:
 
     def __init__(self, config: GANRecipeConfig) -> None:
         """Read the data and start at step 0. Raises InputError, UsageError, UnavailableError."""
-        self.config = config
+        self.config, self.device = config, training_device(config.training)
         rng = Random(config.training.seed)
         self.data = read_examples(config.data)
         classes = len(self.data.classes) if config.model.conditional else 0
         shape = self.data.data_shape
         self.painter = Painter(
-            config.model, shape, classes or None, rng.spawn("generator"), self.data.scale
+            config.model,
+            shape,
+            classes or None,
+            rng.spawn("generator"),
+            self.data.scale,
+            self.device,
         )
         discriminator = Discriminator(self.painter.config, rng=rng.spawn("discriminator"))
+        discriminator.to(self.device)
         self.batches = self.data.batches(config.training.batch, rng.spawn("data"))
         self.draws = rng.spawn("draws")
         self.ema = optim.EMA(self.painter.generator, config.model.ema)
@@ -219,7 +228,7 @@ class GANRecipe:
     def next_batch(self) -> list[tuple[Array, Array | None]]:
         """A batch for each step of the discriminator."""
         drawn = [next(self.batches) for _ in range(self.config.objective.d_steps)]
-        return [(x, y if self.painter.config.classes else None) for x, y in drawn]
+        return [placed((x, y if self._told else None), self.device) for x, y in drawn]
 
     def step(self, batch: list[tuple[Array, Array | None]]) -> Metrics:
         """Steps of the discriminator, the last together with one of the generator."""
@@ -228,10 +237,10 @@ class GANRecipe:
         self.ema.decay = optim.warm_decay(self.config.model.ema, self.steps_done)
         *before, (real, y) = batch
         for x, labels in before:
-            z = self.draws.normal((len(x), self.painter.config.latent))
+            z = self.draws.normal((len(x), self.painter.config.latent), device=self.device)
             fakes = self.duel.fakes(z, labels)
             self.duel.discriminator_step(x, fakes, labels, rng=self.draws, lr_factor=factor)
-        z = self.draws.normal((len(real), self.painter.config.latent))
+        z = self.draws.normal((len(real), self.painter.config.latent), device=self.device)
         told = self.duel.step(real, z, y, rng=self.draws, lr_factor=factor)
         self.steps_done += 1
         self.monitor.observe(told)
@@ -308,17 +317,13 @@ class GANRecipe:
         return {"data": self.data.record(), "parameters": count}
 
 
-def build(config: GANRecipeConfig) -> GANRecipe:
-    require_device(config.training)
-    return GANRecipe(config)
-
-
 def restore(config: GANRecipeConfig, state: State) -> Painter:
     """The painter of a checkpoint, with the averaged generator; needs no data."""
     shape = tuple(state["data_shape"])
-    painter = Painter(config.model, shape, state["classes"], Random(0), state["scale"])
+    device = training_device(config.training)
+    painter = Painter(config.model, shape, state["classes"], Random(0), state["scale"], device)
     painter.generator.load_state_dict(state["ema"])
     return painter
 
 
-FAMILY = Family("gan", PRESETS, build, restore, Sampling(), output="arrays")
+FAMILY = Family("gan", PRESETS, GANRecipe, restore, Sampling(), output="arrays")

@@ -20,7 +20,8 @@ from tinygen.data.tokenizers.base import Ids
 from tinygen.errors import InputError
 from tinygen.models.transformer import GPT, GPTConfig
 from tinygen.random import Generator
-from tinygen.recipes import Family, require_device
+from tinygen.recipes import Family
+from tinygen.recipes.devices import placed, training_device
 from tinygen.recipes.optimisation import Learner, OptimizerSettings
 from tinygen.recipes.text import (
     DataSettings,
@@ -71,8 +72,10 @@ PRESETS = {
 class Writer:
     """A GPT and its tokenizer: what is left of a recipe once it is trained."""
 
-    def __init__(self, settings: ModelSettings, tokenizer: Tokenizer, rng: Generator) -> None:
-        self.tokenizer = tokenizer
+    def __init__(
+        self, settings: ModelSettings, tokenizer: Tokenizer, rng: Generator, device: str
+    ) -> None:
+        self.tokenizer, self.device = tokenizer, device
         self.model = GPT(
             GPTConfig(
                 vocab_size=tokenizer.vocab_size,
@@ -84,13 +87,13 @@ class Writer:
                 bias=settings.bias,
             ),
             rng=rng,
-        )
+        ).to(device)
 
     def sample(self, rng: Generator, options: Sampling) -> Iterator[str]:
         """The prompt, then what the model adds to it, as soon as its characters are complete."""
         prompt = encoded(self.tokenizer, options.prompt) if options.prompt else self._start()
         tokens = self.model.generate(
-            prompt[None].astype(np.int64),  # (1, T)
+            placed(prompt[None].astype(np.int64), self.device),  # (1, T)
             max_new_tokens=options.tokens,
             temperature=options.temperature,
             top_k=options.top_k or None,
@@ -121,18 +124,19 @@ class GPTRecipe:
 
     def __init__(self, config: GPTRecipeConfig) -> None:
         """Read the data and start at step 0. Raises InputError, UsageError, UnavailableError."""
-        self.config = config
+        self.config, self.device = config, training_device(config.training)
         rng = Generator(config.training.seed)
         text = read_text(config.data)
         self.corpus, self.train_tokens, self.val_tokens = text.corpus, text.train, text.validation
-        self.writer = Writer(config.model, text.tokenizer, rng.spawn("model"))
+        self.writer = Writer(config.model, text.tokenizer, rng.spawn("model"), self.device)
         block, batch = config.model.block_size, config.training.batch
         self.batches = text.batches(block, batch, rng.spawn("data"))
         self.learner = Learner(self.writer.model, config.optimizer, config.training.steps)
         self.steps_done = 0
 
     def next_batch(self) -> Batch:
-        return next(self.batches)
+        batch: Batch = placed(next(self.batches), self.device)
+        return batch
 
     def step(self, batch: Batch) -> Metrics:
         """One AdamW step on tokens and targets (B, T)."""
@@ -146,7 +150,8 @@ class GPTRecipe:
         model, total, count = self.writer.model, 0.0, 0
         block, batch = self.config.model.block_size, self.config.training.batch
         with model.inference():
-            for tokens, targets in sequential_blocks(self.val_tokens, block, batch):
+            for part in sequential_blocks(self.val_tokens, block, batch):
+                tokens, targets = placed(part, self.device)
                 total += model.loss(tokens, targets).item() * targets.size
                 count += targets.size
         return {"val_loss": total / count}
@@ -193,17 +198,12 @@ class GPTRecipe:
         }
 
 
-def build(config: GPTRecipeConfig) -> GPTRecipe:
-    """A recipe at step 0 on the configured device."""
-    require_device(config.training)
-    return GPTRecipe(config)
-
-
 def restore(config: GPTRecipeConfig, state: State) -> Writer:
     """The writer of a checkpoint; needs no data."""
-    writer = Writer(config.model, tokenizer_from_state(state["tokenizer"]), Generator(0))
+    tokenizer, device = tokenizer_from_state(state["tokenizer"]), training_device(config.training)
+    writer = Writer(config.model, tokenizer, Generator(0), device)
     writer.model.load_state_dict(state["model"])
     return writer
 
 
-FAMILY = Family("gpt", PRESETS, build, restore, Sampling())
+FAMILY = Family("gpt", PRESETS, GPTRecipe, restore, Sampling())

@@ -18,7 +18,8 @@ from tinygen.data.tokenizers import Tokenizer, tokenizer_from_state
 from tinygen.errors import UsageError
 from tinygen.models.diffusion import MaskedConfig, MaskedDiffusion, MaskedTransformer
 from tinygen.random import Generator
-from tinygen.recipes import Family, require_device
+from tinygen.recipes import Family
+from tinygen.recipes.devices import placed, training_device
 from tinygen.recipes.optimisation import Learner, OptimizerSettings
 from tinygen.recipes.text import (
     DataSettings,
@@ -70,8 +71,10 @@ PRESETS = {
 class Writer:
     """A masked diffusion model and its tokenizer: what is left of a recipe once it is trained."""
 
-    def __init__(self, settings: TransformerSettings, tokenizer: Tokenizer, rng: Generator) -> None:
-        self.tokenizer, self.length = tokenizer, settings.block_size
+    def __init__(
+        self, settings: TransformerSettings, tokenizer: Tokenizer, rng: Generator, device: str
+    ) -> None:
+        self.tokenizer, self.length, self.device = tokenizer, settings.block_size, device
         config = MaskedConfig(
             vocab_size=tokenizer.vocab_size,
             length=settings.block_size,
@@ -80,7 +83,8 @@ class Writer:
             width=settings.width,
             dropout=settings.dropout,
         )
-        self.model = MaskedDiffusion(MaskedTransformer(config, rng=rng), tokenizer.vocab_size)
+        network = MaskedTransformer(config, rng=rng)
+        self.model = MaskedDiffusion(network, tokenizer.vocab_size).to(device)
 
     def sample(self, rng: Generator, options: Sampling) -> Iterator[str]:
         """The text with its gaps filled; or the prompt, then what is added to it, a window at a
@@ -102,8 +106,9 @@ class Writer:
 
     def _filled(self, tokens: Tokens, rng: Generator, options: Sampling) -> Tokens:
         """Tokens (T,) with every mask guessed."""
+        tokens = placed(tokens[None], self.device)
         (*_, last) = self.model.sample(
-            tokens[None], options.steps, temperature=options.temperature, rng=rng
+            tokens, options.steps, temperature=options.temperature, rng=rng
         )
         return np.asarray(last.tokens[0])
 
@@ -135,10 +140,10 @@ class MaskedRecipe:
 
     def __init__(self, config: MaskedRecipeConfig) -> None:
         """Read the data and start at step 0. Raises InputError, UsageError, UnavailableError."""
-        self.config = config
+        self.config, self.device = config, training_device(config.training)
         rng = Generator(config.training.seed)
         self.text = read_text(config.data)
-        self.writer = Writer(config.model, self.text.tokenizer, rng.spawn("model"))
+        self.writer = Writer(config.model, self.text.tokenizer, rng.spawn("model"), self.device)
         self.model = self.writer.model
         block, batch = config.model.block_size, config.training.batch
         self.batches = self.text.batches(block, batch, rng.spawn("data"))
@@ -147,7 +152,8 @@ class MaskedRecipe:
         self.steps_done = 0
 
     def next_batch(self) -> Tokens:
-        return next(self.batches)[0]
+        tokens: Tokens = placed(next(self.batches)[0], self.device)
+        return tokens
 
     def step(self, batch: Tokens) -> Metrics:
         """One AdamW step down the bound, tokens (B, T)."""
@@ -158,7 +164,8 @@ class MaskedRecipe:
     def evaluate(self) -> Metrics:
         """`val_loss`: the bound on -log p of the validation tokens, cut into windows that know
         nothing of each other; nats a token, by fixed masks."""
-        tokens, length = self.text.validation.astype(np.int64), self.config.model.block_size
+        length = self.config.model.block_size
+        tokens = placed(self.text.validation.astype(np.int64), self.device)
         whole = len(tokens) // length * length
         rng, total = Generator("evaluation masks"), 0.0
         windows = tokens[:whole].reshape(-1, length)
@@ -209,17 +216,12 @@ class MaskedRecipe:
         }
 
 
-def build(config: MaskedRecipeConfig) -> MaskedRecipe:
-    """A recipe at step 0 on the configured device."""
-    require_device(config.training)
-    return MaskedRecipe(config)
-
-
 def restore(config: MaskedRecipeConfig, state: State) -> Writer:
     """The writer of a checkpoint; needs no data."""
-    writer = Writer(config.model, tokenizer_from_state(state["tokenizer"]), Generator(0))
+    tokenizer, device = tokenizer_from_state(state["tokenizer"]), training_device(config.training)
+    writer = Writer(config.model, tokenizer, Generator(0), device)
     writer.model.load_state_dict(state["model"])
     return writer
 
 
-FAMILY = Family("masked", PRESETS, build, restore, Sampling())
+FAMILY = Family("masked", PRESETS, MaskedRecipe, restore, Sampling())

@@ -1,6 +1,7 @@
 """Images and their pixels as the likelihoods of `models/vae` take them, for the recipes of
 auto-encoders."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -75,6 +76,13 @@ class PixelExamples:
         """(x, labels or None), binarised anew each time that an image is seen."""
         images, labels = next(self.batches)
         return self.pixels.data(images, self.draws), labels if self.classes else None
+
+    def held_out_parts(self, size: int) -> Iterator[tuple[Array, Array | None]]:
+        """(x, labels or None) of the held-out images, at most `size` at a time."""
+        labels = self.held_out_labels
+        for start in range(0, len(self.held_out), size):
+            part = slice(start, start + size)
+            yield self.held_out[part], None if labels is None else labels[part]
 
     def baseline(self) -> tuple[str, float]:
         """Every pixel by itself, with its own distribution over the training images."""

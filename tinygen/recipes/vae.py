@@ -16,11 +16,13 @@ from tinygen.checkpoints import State
 from tinygen.evaluation import bits_per_dimension
 from tinygen.models.vae import VAE, VAEConfig, kl_warmup, log_likelihood
 from tinygen.random import Generator
-from tinygen.recipes import Family, require_device
+from tinygen.recipes import Family
 from tinygen.recipes.assessment import assess_images, last
+from tinygen.recipes.devices import placed, training_device
 from tinygen.recipes.examples import ImageSettings, class_ids, starting_noise
 from tinygen.recipes.optimisation import Learner, OptimizerSettings
 from tinygen.recipes.pixels import PixelExamples, PixelSettings
+from tinygen.tensor import as_numpy
 from tinygen.training.config import Settings, setting
 from tinygen.training.recipe import Metrics, RecipeConfig, TrainingSettings
 
@@ -88,10 +90,15 @@ class Painter:
     """A VAE and what its numbers mean: what is left of a recipe once it is trained."""
 
     def __init__(
-        self, settings: ModelSettings, shape: tuple[int, ...], classes: int | None, rng: Generator
+        self,
+        settings: ModelSettings,
+        shape: tuple[int, ...],
+        classes: int | None,
+        rng: Generator,
+        device: str,
     ) -> None:
         self.settings = settings
-        self.classes = classes
+        self.classes, self.device = classes, device
         self.model = VAE(
             VAEConfig(
                 data_shape=shape,
@@ -103,7 +110,7 @@ class Painter:
                 classes=classes,
             ),
             rng=rng,
-        )
+        ).to(device)
 
     def paint(self, n: int, rng: Generator, options: Sampling) -> Iterator[Array]:
         """n samples; of a walk, the steps from each to the next and back to the first."""
@@ -119,8 +126,9 @@ class Painter:
 
     def decoded(self, z: Array, y: Array | None, rng: Generator, mean: bool) -> Array:
         """Pictures (n, H, W, C) of latents (n, latent)."""
+        z, y = placed((z, y), self.device)
         x = self.model.sample(len(z), y, noise=z, rng=rng.spawn("pixels"), mean=mean)
-        return self.settings.picture(x)
+        return self.settings.picture(as_numpy(x))
 
 
 def slerp(a: Array, b: Array, part: float) -> Array:
@@ -143,7 +151,7 @@ class VAERecipe:
 
     def __init__(self, config: VAERecipeConfig) -> None:
         """Read the data and start at step 0. Raises InputError, UsageError, UnavailableError."""
-        self.config = config
+        self.config, self.device = config, training_device(config.training)
         rng = Generator(config.training.seed)
         self.data = PixelExamples(
             config.data,
@@ -153,13 +161,15 @@ class VAERecipe:
             rng=rng,
         )
         shape = self.data.train.shape
-        self.painter = Painter(config.model, shape, self.data.classes, rng.spawn("model"))
+        classes, rng = self.data.classes, rng.spawn("model")
+        self.painter = Painter(config.model, shape, classes, rng, self.device)
         self.model = self.painter.model
         self.learner = Learner(self.model, config.optimizer, config.training.steps)
         self.steps_done = 0
 
     def next_batch(self) -> tuple[Array, Array | None]:
-        return self.data.next_batch()
+        batch: tuple[Array, Array | None] = placed(self.data.next_batch(), self.device)
+        return batch
 
     def step(self, batch: tuple[Array, Array | None]) -> Metrics:
         """One step down the bound, in nats an image."""
@@ -178,18 +188,16 @@ class VAERecipe:
         """`val_loss`: -ELBO of the held-out images, nats an image, by fixed draws."""
         rng, total = Generator("evaluation"), 0.0
         with self.model.inference():
-            for start in range(0, len(self.data.held_out), 256):
-                part = slice(start, start + 256)
-                y = None if self.data.held_out_labels is None else self.data.held_out_labels[part]
-                total -= float(self.model.elbo(self.data.held_out[part], y, rng=rng).data.sum())
+            for part in self.data.held_out_parts(256):
+                x, y = placed(part, self.device)
+                total -= float(self.model.elbo(x, y, rng=rng).data.sum())
         return {"val_loss": total / len(self.data.held_out)}
 
     def assess(self, n: int, sampling: Sampling) -> Metrics:
         """-log p(x) by 200 importance samples, nats and bits; and n samples judged."""
         draws = Generator("importance samples")
-        found = log_likelihood(
-            self.model, self.data.held_out, self.data.held_out_labels, samples=200, rng=draws
-        )
+        x, y = placed((self.data.held_out, self.data.held_out_labels), self.device)
+        found = log_likelihood(self.model, x, y, samples=200, rng=draws)
         samples = last(self.painter.paint(n, Generator("assessment"), sampling))
         pixels = self.config.model.picture(self.data.held_out)
         told = self.painter.classes is not None
@@ -232,19 +240,15 @@ class VAERecipe:
         }
 
 
-def build(config: VAERecipeConfig) -> VAERecipe:
-    require_device(config.training)
-    return VAERecipe(config)
-
-
 def restore(config: VAERecipeConfig, state: State) -> Painter:
     """The painter of a checkpoint; needs no data."""
     shape = tuple(state["data_shape"])
-    painter = Painter(config.model, shape, state["classes"], Generator(0))
+    device = training_device(config.training)
+    painter = Painter(config.model, shape, state["classes"], Generator(0), device)
     painter.model.load_state_dict(state["model"])
     return painter
 
 
 FAMILY = Family(
-    "vae", PRESETS, build, restore, Sampling(), output="arrays", assessed=Sampling(mean=False)
+    "vae", PRESETS, VAERecipe, restore, Sampling(), output="arrays", assessed=Sampling(mean=False)
 )

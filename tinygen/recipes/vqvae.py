@@ -27,11 +27,13 @@ from tinygen.models.vae import (
     usage,
 )
 from tinygen.random import Generator
-from tinygen.recipes import Family, require_device
+from tinygen.recipes import Family
 from tinygen.recipes.assessment import assess_images, last
+from tinygen.recipes.devices import placed, training_device
 from tinygen.recipes.examples import ImageSettings, class_ids
 from tinygen.recipes.optimisation import Learner, OptimizerSettings
 from tinygen.recipes.pixels import PixelExamples, PixelSettings
+from tinygen.tensor import as_numpy
 from tinygen.training.config import Settings, setting
 from tinygen.training.recipe import Metrics, RecipeConfig, TrainingSettings
 
@@ -112,7 +114,7 @@ class Painter:
         self, config: VQVAERecipeConfig, shape: tuple[int, ...], classes: int | None, rng: Generator
     ) -> None:
         m, p = config.model, config.prior
-        self.settings, self.classes = m, classes
+        self.settings, self.classes, self.device = m, classes, training_device(config.training)
         quantiser: Any = FSQ(m.levels_of_code)
         if m.quantiser == "vq":
             quantiser = VectorQuantizer(
@@ -126,7 +128,7 @@ class Painter:
         likelihood = LIKELIHOODS[m.likelihood](SimpleNamespace(levels=m.levels, sigma="shared"))
         height, width, channels = shape
         sizes = VQVAEConfig((height, width, channels), m.channels, m.residual)
-        self.model = VQVAE(sizes, quantiser, likelihood, rng=rng)
+        self.model = VQVAE(sizes, quantiser, likelihood, rng=rng).to(self.device)
         factor = 2 ** len(m.channels)
         self.prior = CodePrior(
             quantiser.codes,
@@ -136,7 +138,7 @@ class Painter:
             width=p.width,
             classes=classes,
             rng=rng.spawn("prior"),
-        )
+        ).to(self.device)
 
     def paint(self, n: int, rng: Generator, options: Sampling) -> Iterator[Array]:
         """The n samples, in one step: codes from the prior, pixels from the decoder."""
@@ -145,7 +147,8 @@ class Painter:
         rows = [rng.spawn(f"sample {i}").uniform((length,), dtype="float64") for i in range(n)]
         codes = self.prior.sample(np.stack(rows), y, temperature=options.temperature)
         draws = None if options.mean else rng.spawn("pixels")
-        yield self.settings.picture(self.model.decode(codes, rng=draws))
+        x = self.model.decode(placed(codes, self.device), rng=draws)
+        yield self.settings.picture(as_numpy(x))
 
 
 # ---- the recipe ----------------------------------------------------------------------------------
@@ -158,7 +161,7 @@ class VQVAERecipe:
 
     def __init__(self, config: VQVAERecipeConfig) -> None:
         """Read the data and start at step 0. Raises InputError, UsageError, UnavailableError."""
-        self.config = config
+        self.config, self.device = config, training_device(config.training)
         rng = Generator(config.training.seed)
         self.data = PixelExamples(
             config.data,
@@ -179,7 +182,8 @@ class VQVAERecipe:
         self.steps_done = 0
 
     def next_batch(self) -> tuple[Array, Array | None]:
-        return self.data.next_batch()
+        batch: tuple[Array, Array | None] = placed(self.data.next_batch(), self.device)
+        return batch
 
     def step(self, batch: tuple[Array, Array | None]) -> Metrics:
         """One step of the auto-encoder or, later, of the prior; `loss` in nats an image."""
@@ -202,12 +206,12 @@ class VQVAERecipe:
         codes) and `code_nats` -log p(codes). And the codes' `perplexity` and part `in use`."""
         recon, nats, indices = [], [], []
         with self.model.inference():
-            for start in range(0, len(self.data.held_out), 256):
-                part = slice(start, start + 256)
-                losses, quantised = self.model(self.data.held_out[part])
-                recon.append(losses.data if hasattr(losses, "data") else losses)
-                indices.append(quantised.indices)
-                nats.append(self._code_nats(quantised.indices, part))
+            for part in self.data.held_out_parts(256):
+                x, y = placed(part, self.device)
+                losses, quantised = self.model(x)
+                recon.append(as_numpy(losses))
+                indices.append(as_numpy(quantised.indices))
+                nats.append(self._code_nats(quantised.indices, y))
         perplexity, used = usage(np.concatenate(indices), self.prior.codes)
         pixels, codes = (float(np.concatenate(x).mean(dtype=np.float64)) for x in (recon, nats))
         return {
@@ -218,11 +222,10 @@ class VQVAERecipe:
             "codes_in_use": used,
         }
 
-    def _code_nats(self, indices: Array, part: slice) -> Array:
+    def _code_nats(self, indices: Array, y: Array | None) -> Array:
         """-log p of the codes (N, h, w) of held-out images, (N,)."""
         if self.steps_done <= self.prior_begins:
             return np.full(len(indices), math.prod(self.prior.grid) * math.log(self.prior.codes))
-        y = None if self.data.held_out_labels is None else self.data.held_out_labels[part]
         return self.prior.nats(indices, y)
 
     def assess(self, n: int, sampling: Sampling) -> Metrics:
@@ -230,7 +233,8 @@ class VQVAERecipe:
         of a pixel in all; and n samples judged."""
         found = self.evaluate()
         pixels = self.config.model.picture(self.data.held_out)
-        again = self.config.model.picture(self.model.reconstruct(self.data.held_out))
+        held_out = placed(self.data.held_out, self.device)
+        again = self.config.model.picture(as_numpy(self.model.reconstruct(held_out)))
         samples = last(self.painter.paint(n, Generator("assessment"), sampling))
         told = self.painter.classes is not None
         judged = assess_images(
@@ -281,11 +285,6 @@ class VQVAERecipe:
         }
 
 
-def build(config: VQVAERecipeConfig) -> VQVAERecipe:
-    require_device(config.training)
-    return VQVAERecipe(config)
-
-
 def restore(config: VQVAERecipeConfig, state: State) -> Painter:
     """The painter of a checkpoint; needs no data."""
     painter = Painter(config, tuple(state["data_shape"]), state["classes"], Generator(0))
@@ -295,5 +294,11 @@ def restore(config: VQVAERecipeConfig, state: State) -> Painter:
 
 
 FAMILY = Family(
-    "vqvae", PRESETS, build, restore, Sampling(), output="arrays", assessed=Sampling(mean=False)
+    "vqvae",
+    PRESETS,
+    VQVAERecipe,
+    restore,
+    Sampling(),
+    output="arrays",
+    assessed=Sampling(mean=False),
 )

@@ -1,8 +1,8 @@
 """What the training loop asks of a recipe: models, optimisers and data under one roof."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, Self
 
 from tinygen.checkpoints import State
 from tinygen.training.config import Settings, setting
@@ -20,7 +20,7 @@ class TrainingSettings(Settings):
     save_every: int = setting(250, "steps between checkpoints", least=1)
     log_every: int = setting(10, "steps between lines of metrics.jsonl", least=1)
     seed: int = setting(0, "of every random stream", least=0, most=2**64 - 1)
-    device: str = setting("cpu", "where arrays live")
+    device: str = setting("cpu", "what computes: cpu, cuda:0, or sim, the simulated GPU")
     threads: int = setting(1, "threads of a matrix product", least=1, most=1024)
 
 
@@ -29,6 +29,12 @@ class RecipeConfig(Settings):
     """The whole configuration of a run; a family adds its sections."""
 
     training: TrainingSettings = TrainingSettings()
+
+    def on(self, device: str | None) -> Self:
+        """The same on another device; as it is, where that is None."""
+        if device is None:
+            return self
+        return replace(self, training=replace(self.training, device=device))
 
 
 class Recipe(Protocol):

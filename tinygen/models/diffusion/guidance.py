@@ -22,6 +22,7 @@ from tinygen.errors import ShapeError, UsageError
 from tinygen.function import Value
 from tinygen.models.diffusion.sampling.steps import Denoise
 from tinygen.random import Generator
+from tinygen.tensor import device_of
 
 
 def guide(
@@ -74,7 +75,7 @@ def drop_classes(
     if uniform is None:
         if rng is None:
             raise UsageError("drop_classes draws: give the generator (rng=...) or uniform=...")
-        uniform = rng.uniform(y.shape, dtype="float64")
+        uniform = rng.uniform(y.shape, dtype="float64", device=device_of(y))
     if uniform.shape != y.shape:
         raise ShapeError(f"{uniform.shape} uniform numbers for classes of shape {y.shape}.")
     return ops.where(uniform < probability, ops.full_like(y, null), y)

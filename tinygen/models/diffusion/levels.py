@@ -15,7 +15,7 @@ from tinygen.backend import Array, backend_of
 from tinygen.errors import DtypeError, ShapeError, UsageError
 from tinygen.function import Value
 from tinygen.random import Generator
-from tinygen.tensor import plain
+from tinygen.tensor import as_numpy, device_of, plain
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -26,7 +26,8 @@ Level = Any
 def as_floats(level: Level) -> Floats:
     """`level` as float64, () or (N,); NaN, which every range refuses, where it is no number."""
     try:
-        return np.asarray(plain(level), np.float64)
+        is_array = hasattr(level, "shape") and not isinstance(level, np.generic)
+        return np.asarray(as_numpy(level) if is_array else level, np.float64)
     except (TypeError, ValueError):
         return np.asarray(np.nan)
 
@@ -56,9 +57,8 @@ def per_example(level: Level, x: Value) -> Any:
 
 def one_each(level: Level, x: Value) -> Array:
     """`level` as (N,) numbers of x's dtype: what a network is given as its time."""
-    level = plain(level)
-    numbers = np.broadcast_to(np.asarray(level), x.shape[:1]).astype(x.dtype)
-    return _backend(x).asarray(numbers)
+    backend = _backend(x)
+    return backend.xp.broadcast_to(backend.asarray(plain(level)), x.shape[:1]).astype(x.dtype)
 
 
 def require_batch(what: str, x: Value) -> None:
@@ -78,7 +78,7 @@ def normal_like(x: Value, rng: Generator | None, noise: Value, what: str) -> Val
     if noise is None:
         if rng is None:
             raise UsageError(f"{what} draws noise: give the generator (rng=...) or noise=...")
-        return rng.normal(x.shape, x.dtype, _backend(x).device_of(plain(x)))
+        return rng.normal(x.shape, x.dtype, device_of(x))
     if noise.shape != x.shape or noise.dtype != x.dtype:
         raise ShapeError(
             f"{what}: the noise is {noise.dtype}{list(noise.shape)} and x {x.dtype}{list(x.shape)};"

@@ -29,13 +29,14 @@ import numpy as np
 
 from tinygen import nn, ops
 from tinygen.arguments import number, numbers
+from tinygen.backend import Array, backend_of
 from tinygen.errors import OutOfRangeError, ShapeError, UsageError
 from tinygen.function import Value
 from tinygen.models.checks import require_examples, require_tokens
 from tinygen.models.diffusion.levels import Floats, Level, as_floats, per_example
 from tinygen.nn.sizes import require_sizes
 from tinygen.random import Generator
-from tinygen.tensor import as_numpy
+from tinygen.tensor import as_numpy, device_of, plain
 
 Tokens = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -154,14 +155,14 @@ class MaskedDiffusion(nn.Module):
         if t is None and rng is not None:
             t = 1 - (rng.uniform((), dtype="float64") + np.arange(B) / B) % 1  # in (0, 1]
         if uniform is None and rng is not None:
-            uniform = rng.uniform((B, T), dtype="float64")
+            uniform = rng.uniform((B, T), dtype="float64", device=device_of(tokens))
         times = as_floats(t)
         if not np.all((times > 0) & (times <= 1)):
             raise UsageError(f"the times of masking lie in (0, 1], and these are {t}.")
-        masked = uniform < per_example(t, uniform)  # (B, T)
+        masked = uniform < per_example(times, uniform)  # (B, T)
         seen = ops.where(masked, ops.full_like(tokens, self.mask), tokens)
         losses = ops.cross_entropy(self.network(seen), tokens, reduction="none")  # (B, T)
-        return losses * ops.astype(masked, losses.dtype) * per_example(1 / np.asarray(t), losses)
+        return losses * ops.astype(masked, losses.dtype) * per_example(1 / times, losses)
 
     # ---- sampling
 
@@ -203,18 +204,20 @@ class MaskedDiffusion(nn.Module):
         if len(times) < 2 or not falling or (times[0], times[-1]) != (1, 0):
             raise UsageError(f"times fall strictly from 1 to 0 in one step or more, not {times}.")
         number("temperature", temperature, above=0)
-        return self._sample(np.array(as_numpy(tokens)), times, temperature, rng)
+        return self._sample(plain(tokens), times, temperature, rng)
 
     def _sample(
-        self, tokens: Tokens, times: Sequence[float], temperature: float, rng: Generator
+        self, given: Array, times: Sequence[float], temperature: float, rng: Generator
     ) -> Iterator[MaskedStep]:
+        backend, tokens = backend_of([given]), np.array(as_numpy(given))
         for step, (t, s) in enumerate(itertools.pairwise(times)):
             chosen = rng.uniform(tokens.shape, dtype="float64") * t < t - s
             u = rng.uniform((*tokens.shape, 1), dtype="float64")
             guessed = chosen & (tokens == self.mask)
             rows = guessed.any(axis=1)  # the others need no network
             if rows.any():
-                probs = self.probabilities(tokens[rows], temperature)  # (rows, T, V)
+                seen = backend.asarray(tokens[rows])
+                probs = self.probabilities(seen, temperature)  # (rows, T, V)
                 cumulative = np.cumsum(probs, axis=-1)
                 drawn = (cumulative <= u[rows] * cumulative[..., -1:]).sum(axis=-1)
                 tokens = tokens.copy()

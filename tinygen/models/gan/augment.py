@@ -22,6 +22,7 @@ from tinygen.backend import Array, backend_of
 from tinygen.errors import ShapeError, UsageError
 from tinygen.function import Value
 from tinygen.random import Generator as Random
+from tinygen.tensor import device_of
 
 
 def brightness(x: Value, shift: Array) -> Any:
@@ -87,7 +88,7 @@ class DiffAugment:
         if draws is None:
             if rng is None:
                 raise UsageError("DiffAugment: give the random generator, rng=..., or draws=...")
-            draws = self.draw(x.shape, x.dtype, rng)
+            draws = self.draw(x.shape, x.dtype, rng, device_of(x))
         if draws.shift is not None:
             x = brightness(x, draws.shift)
         if draws.offsets is not None:
@@ -96,28 +97,28 @@ class DiffAugment:
             x = cutout(x, draws.corners, self._hole(x.shape))
         return x
 
-    def draw(self, shape: tuple[int, ...], dtype: Any, rng: Random) -> Draws:
+    def draw(self, shape: tuple[int, ...], dtype: Any, rng: Random, device: str = "cpu") -> Draws:
         """The random numbers of one application to x of that shape."""
         n, h, w, _ = shape
         shift = offsets = corners = None
         if self.brightness:
-            shift = rng.uniform((n,), -self.brightness, self.brightness, dtype)
+            shift = rng.uniform((n,), -self.brightness, self.brightness, dtype, device)
         if self.translation:
             most = [int(self.translation * side + 0.5) for side in (h, w)]
-            offsets = _whole([(-m, m + 1) for m in most], n, rng)
+            offsets = _whole([(-m, m + 1) for m in most], n, rng, device)
         if self.cutout:
             hole = self._hole(shape)  # its centre lies anywhere in the image
             ranges = [(-(k // 2), s - k // 2) for k, s in zip(hole, (h, w), strict=True)]
-            corners = _whole(ranges, n, rng)
+            corners = _whole(ranges, n, rng, device)
         return Draws(shift, offsets, corners)
 
     def _hole(self, shape: tuple[int, ...]) -> tuple[int, int]:
         return int(self.cutout * shape[1] + 0.5), int(self.cutout * shape[2] + 0.5)
 
 
-def _whole(ranges: list[tuple[int, int]], n: int, rng: Random) -> Array:
+def _whole(ranges: list[tuple[int, int]], n: int, rng: Random, device: str) -> Array:
     """(n, 2) integers, column i in the i-th range [low, high)."""
-    columns = [rng.integers(low, high, (n,)) for low, high in ranges]
+    columns = [rng.integers(low, high, (n,), device=device) for low, high in ranges]
     return backend_of(columns).xp.stack(columns, axis=1)
 
 

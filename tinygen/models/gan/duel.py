@@ -32,7 +32,7 @@ from tinygen.models.gan.penalties import (
 )
 from tinygen.optim import EMA, Optimizer
 from tinygen.random import Generator as Random
-from tinygen.tensor import Tensor, plain
+from tinygen.tensor import Tensor, device_of, plain
 
 Metrics = dict[str, float]
 
@@ -117,7 +117,7 @@ class Duel:
             if slope is not None
         ]
         if o.gradient_penalty:
-            mix = _needed(rng).uniform((len(real),), dtype=real.dtype)
+            mix = _needed(rng).uniform((len(real),), dtype=real.dtype, device=device_of(real))
             slope = gradient_penalty(self.discriminator, real, fake, y, mix=mix)
             penalties.append(o.gradient_penalty * slope)
         for penalty in penalties:

@@ -173,15 +173,15 @@ class GPT(nn.Module):
     ) -> Iterator[Tokens]:
         block_size = self.config.block_size
         window = plain(tokens)[:, -block_size:]
+        backend = backend_of([window])
         cache, fresh = self.new_cache(), window  # fresh: what the cache has not seen
         for _ in range(max_new_tokens):
             if cache[0].length + fresh.shape[1] > block_size:
                 cache, fresh = self.new_cache(), window
             chosen = sampler.choose(self._next_logits(fresh, cache), rng)
             yield chosen
-            xp = backend_of([window]).xp
-            fresh = xp.asarray(chosen)[:, None]  # (B, 1)
-            window = xp.concat([window, fresh], axis=1)[:, -block_size:]
+            fresh = backend.asarray(chosen)[:, None]  # (B, 1)
+            window = backend.xp.concat([window, fresh], axis=1)[:, -block_size:]
 
     def _next_logits(self, tokens: Array, cache: Cache) -> Any:
         """(B, T) -> (B, V), the logits after the last position."""

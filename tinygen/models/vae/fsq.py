@@ -17,7 +17,7 @@ import numpy as np
 
 from tinygen import nn, ops
 from tinygen.arguments import integer
-from tinygen.backend import Array
+from tinygen.backend import Array, backend_of
 from tinygen.errors import OutOfRangeError, UsageError
 from tinygen.function import Value
 from tinygen.models.vae.quantizer import (
@@ -55,7 +55,7 @@ class FSQ(nn.Module):
     def lookup(self, indices: Value) -> Array:
         """The codes (..., d), float32, of indices (...)."""
         indices = valid_indices(indices, self.codes)
-        digits = indices[..., None] // self._basis() % np.asarray(self.levels)
+        digits = indices[..., None] // self._basis(indices) % self._levels(indices)
         return self._codes(digits, np.dtype("float32"))
 
     def index(self, codes: Value) -> Array:
@@ -69,18 +69,23 @@ class FSQ(nn.Module):
             )
         return self._index(self._digits(codes))
 
-    def _basis(self) -> Array:
-        return np.cumprod((1, *self.levels[:-1]))
+    def _levels(self, like: Array) -> Array:
+        """L_i (d,), where `like` is."""
+        return backend_of([like]).asarray(np.asarray(self.levels))
+
+    def _basis(self, like: Array) -> Array:
+        """L_1 ... L_{i-1} (d,), where `like` is."""
+        return backend_of([like]).asarray(np.cumprod((1, *self.levels[:-1])))
 
     def _digits(self, bounded: Array) -> Array:
         """[-1, 1] -> 0 ... L - 1, integers."""
-        return np.rint((bounded + 1) * ((np.asarray(self.levels) - 1) / 2)).astype(np.int64)
+        return ((bounded + 1) * ((self._levels(bounded) - 1) / 2)).round().astype("int64")
 
     def _codes(self, digits: Array, dtype: Any) -> Array:
-        return (digits * (2 / (np.asarray(self.levels) - 1)) - 1).astype(dtype)
+        return (digits * (2 / (self._levels(digits) - 1)) - 1).astype(dtype)
 
     def _index(self, digits: Array) -> Array:
-        return (digits * self._basis()).sum(axis=-1)
+        return (digits * self._basis(digits)).sum(axis=-1)
 
     def settings(self) -> str:
         return f"{' x '.join(map(str, self.levels))} = {self.codes} codes"

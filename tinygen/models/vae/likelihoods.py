@@ -25,7 +25,7 @@ from tinygen.errors import DtypeError, OutOfRangeError, UsageError
 from tinygen.function import Value
 from tinygen.ops.checks import known_reduction
 from tinygen.random import Generator
-from tinygen.tensor import Tensor, plain
+from tinygen.tensor import Tensor, device_of, plain
 
 LOG_SCALE_FLOOR = -7.0
 """Of a discretised logistic: scales below e^-7 would only sharpen a single level."""
@@ -129,7 +129,7 @@ class Gaussian(Likelihood):
     def sample(self, params: Value, *, rng: Generator | None = None, noise: Value = None) -> Array:
         mu, log_sigma = (plain(value) for value in self._mu_log_sigma(params))
         if noise is None:
-            noise = _given(rng).normal(mu.shape, mu.dtype)
+            noise = _given(rng).normal(mu.shape, mu.dtype, device_of(mu))
         return mu + _exp(log_sigma) * plain(noise)
 
     def _mu_log_sigma(self, params: Value) -> tuple[Any, Any]:
@@ -175,7 +175,8 @@ class Categorical(_Levels):
 
     def mean(self, params: Value) -> Any:
         probs = ops.softmax(self._split(params), axis=-1)
-        return ops.matmul(probs, ops.arange(self.levels, dtype=params.dtype).data)
+        levels = ops.arange(self.levels, dtype=params.dtype, device=device_of(params))
+        return ops.matmul(probs, levels.data)
 
     def sample(self, params: Value, *, rng: Generator | None = None, noise: Value = None) -> Array:
         """The first level whose cumulative probability passes the noise."""
@@ -215,7 +216,8 @@ class DiscretisedLogistic(_Levels):
     def mean(self, params: Value) -> Any:
         """The sum of P(x >= k) over k = 1 ... K - 1."""
         m, log_scale = self._m_log_scale(params)
-        edges = (2 * ops.arange(1, self.levels, dtype=m.dtype).data - 1) / (self.levels - 1) - 1
+        levels = ops.arange(1, self.levels, dtype=m.dtype, device=device_of(m)).data
+        edges = (2 * levels - 1) / (self.levels - 1) - 1
         above = (ops.expand_dims(m, -1) - edges) * ops.expand_dims(ops.exp(-log_scale), -1)
         return ops.sum(ops.sigmoid(above), axis=-1)  # (..., D, K - 1) -> (..., D)
 
@@ -249,7 +251,9 @@ def _floats(x: Value, dtype: Any) -> Any:
 
 
 def _uniform(noise: Value, rng: Generator | None, shape: tuple[int, ...], like: Array) -> Array:
-    return _given(rng).uniform(shape, dtype=like.dtype) if noise is None else plain(noise)
+    if noise is not None:
+        return plain(noise)
+    return _given(rng).uniform(shape, dtype=like.dtype, device=device_of(like))
 
 
 def _given(rng: Generator | None) -> Generator:

@@ -16,7 +16,7 @@ import numpy as np
 
 from tinygen import nn, ops
 from tinygen.arguments import integer
-from tinygen.backend import Array
+from tinygen.backend import Array, backend_of
 from tinygen.errors import OutOfRangeError, ShapeError, UsageError
 from tinygen.models.transformer import GPT, GPTConfig
 from tinygen.models.transformer.sampling import Sampler
@@ -55,7 +55,7 @@ class CodePrior(nn.Module):
         if codes.shape[1:] != self.grid:
             raise ShapeError(f"codes have shape {codes.shape}; the prior takes (N, *{self.grid}).")
         flat = valid_indices(codes, self.codes).reshape(len(codes), -1)  # (N, T)
-        tokens = np.concatenate([self._start(len(codes), y), flat[:, :-1]], axis=1)
+        tokens = ops.concat([self._start(len(codes), y), flat[:, :-1]], axis=1)
         logits = self.gpt(tokens)[..., : self.codes]  # (N, T, K): never a start
         return ops.cross_entropy(logits, flat, reduction="none")
 
@@ -74,14 +74,14 @@ class CodePrior(nn.Module):
         n, length = uniform.shape
         if length != self.grid[0] * self.grid[1]:
             raise ShapeError(f"uniform has shape {uniform.shape}; give one for each code.")
-        sampler, cache = Sampler(temperature), self.gpt.new_cache()
+        sampler, cache, backend = Sampler(temperature), self.gpt.new_cache(), self._backend
         fresh, chosen = self._start(n, y), []
         for t in range(length):
             with self.inference():
                 logits = as_numpy(self.gpt(fresh, cache))[:, -1, : self.codes]
             cumulative = np.cumsum(sampler.probabilities(logits), axis=-1)  # (N, K)
             picked = (cumulative <= uniform[:, t, None] * cumulative[:, -1:]).sum(axis=-1)
-            fresh = picked[:, None]
+            fresh = backend.asarray(picked[:, None])
             chosen.append(picked)
         return np.stack(chosen, axis=1).reshape(n, *self.grid)
 
@@ -94,7 +94,11 @@ class CodePrior(nn.Module):
                 else f"this prior knows {self.classes} classes: give y, one for each example."
             )
         if y is None:
-            return np.full((n, 1), self.codes)
+            return self._backend.asarray(np.full((n, 1), self.codes))
         if len(y) and not 0 <= y.min() <= y.max() < (self.classes or 0):
             raise OutOfRangeError(f"the classes are 0 ... {(self.classes or 0) - 1}, not {y}.")
-        return self.codes + np.asarray(y)[:, None]
+        return self.codes + self._backend.asarray(y)[:, None]
+
+    @property
+    def _backend(self) -> Any:
+        return backend_of([self.gpt.token_embedding.weight.data])

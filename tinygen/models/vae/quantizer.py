@@ -15,12 +15,12 @@ import numpy as np
 
 from tinygen import nn, ops
 from tinygen.arguments import number
-from tinygen.backend import Array
+from tinygen.backend import Array, backend_of
 from tinygen.errors import DivergedError, DtypeError, OutOfRangeError, ShapeError
 from tinygen.function import Value
 from tinygen.nn.sizes import require_sizes
 from tinygen.random import Generator
-from tinygen.tensor import Tensor, plain
+from tinygen.tensor import Tensor, as_numpy, device_of, plain
 
 
 class Quantised(NamedTuple):
@@ -99,20 +99,22 @@ class VectorQuantizer(nn.Module):
     def _nearest(self, flat: Array) -> Array:
         """argmin |z - e|^2 = argmin |e|^2 / 2 - z e, (M,)."""
         e = self.codebook.data
-        return np.argmin(0.5 * np.vecdot(e, e) - flat @ e.T, axis=1)
+        lengths = (e[:, None] @ e[..., None])[:, 0, 0]  # |e|^2
+        return (0.5 * lengths - flat @ e.T).argmin(axis=1)
 
     def _follow(self, flat: Array, indices: Array, decay: float) -> None:
         chosen = ops.one_hot(indices, self.codes, dtype=flat.dtype)  # (M, codes)
         self.counts.data[...] += (1 - decay) * (chosen.sum(axis=0) - self.counts.data)
         self.sums.data[...] += (1 - decay) * (chosen.T @ flat - self.sums.data)
-        counts = np.maximum(self.counts.data, np.finfo(flat.dtype).tiny)
+        counts = self.counts.data.clip(float(np.finfo(flat.dtype).tiny))
         self.codebook.data[...] = self.sums.data / counts[:, None]
         self._moved()
 
     def _reset(self, flat: Array, rng: Generator) -> None:
-        dead = np.flatnonzero(self.counts.data < self.reset_below)
+        dead = backend_of([flat]).xp.flatnonzero(self.counts.data < self.reset_below)
         if dead.size and len(flat):
-            fresh = flat[rng.integers(0, len(flat), (dead.size,))]
+            chosen = rng.integers(0, len(flat), (dead.size,), device=device_of(flat))
+            fresh = flat[chosen]
             self.codebook.data[dead] = self.sums.data[dead] = fresh
             self.counts.data[dead] = 1
             self._moved()
@@ -129,7 +131,7 @@ def usage(indices: Value, codes: int) -> tuple[float, float]:
     """(perplexity, fraction of the codes in use) of a batch of indices: e to the entropy of their
     frequencies, between 1 and `codes`."""
     require_sizes("usage", codes=codes)
-    indices = valid_indices(indices, codes)
+    indices = as_numpy(valid_indices(indices, codes))
     p = np.bincount(indices.reshape(-1), minlength=codes) / max(1, indices.size)
     used = p[p > 0]
     return float(np.exp(-(used * np.log(used)).sum())), used.size / codes
@@ -146,7 +148,7 @@ def require_vectors(quantizer: str, z: Value, width: int) -> None:
             f"{quantizer}: z has shape {getattr(z, 'shape', None)}; its last axis is a code's "
             f"{width} components."
         )
-    if not np.isfinite(plain(z)).all():
+    if not backend_of([plain(z)]).xp.isfinite(plain(z)).all():
         raise DivergedError(
             f"{quantizer}: z has NaN or infinity in it, to which no code is the nearest. Look for "
             "such values in the data; if there are none, training diverged: lower its learning "

@@ -49,6 +49,10 @@ class VAE(nn.Module):
     def dtype(self) -> Any:
         return self.decoder.out.weight.dtype
 
+    @property
+    def device(self) -> str:
+        return self.decoder.out.weight.device
+
     def encode(self, x: Value, y: Value = None) -> tuple[Any, Any]:
         """mu and logvar (N, latent) of q(z | x)."""
         mu, logvar = ops.split(self._posterior(x, self._label(y, len(x)))[1], 2, axis=-1)
@@ -194,7 +198,7 @@ class VAE(nn.Module):
         if noise is None:
             if rng is None:
                 raise UsageError("give the random generator (rng=...), or the noise itself.")
-            return rng.normal(shape, self.dtype)
+            return rng.normal(shape, self.dtype, self.device)
         if noise.shape != shape:
             raise ShapeError(f"noise has shape {noise.shape}, and {shape} is drawn here.")
         return noise
