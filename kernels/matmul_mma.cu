@@ -13,14 +13,13 @@
 //
 // Rows of A and B begin at multiples of 16 bytes and are multiples of 8 elements apart. matmul.cuh
 // says what A, B, C, batches, splits and the epilogue are.
-#include "matmul.cuh"
-#include "tensor_core.cuh"
+#include "matmul_fragments.cuh"
 
 #ifndef STAGES
 #define STAGES 3
 #endif
 
-constexpr int BM = 128, BN = 128, BK = 32, THREADS = 256, PAD = 8;
+constexpr int BK = 32, PAD = 8;
 constexpr int A_ROW = (TRANSPOSE_A ? BM : BK) + PAD, A_ROWS = TRANSPOSE_A ? BK : BM;
 constexpr int B_ROW = (TRANSPOSE_B ? BK : BN) + PAD, B_ROWS = TRANSPOSE_B ? BN : BK;
 constexpr int STAGE = A_ROW * A_ROWS + B_ROW * B_ROWS;  // elements
@@ -62,35 +61,13 @@ DEVICE void copy_stage(IN* stage, const IN* a, const IN* b, int64_t lda, int64_t
   }
 }
 
-// The fragments of 16 of k. ldmatrix wants the address of row lane % 8 of matrix lane / 8.
-DEVICE void read_a(uint32_t (&fragment)[4], const IN* tile, int m, int k) {
-  const int lane = threadIdx.x % 32;
-  if (TRANSPOSE_A) {  // matrices (k, m): (0, 0), (0, 8), (8, 0), (8, 8)
-    load_matrix_x4_transposed(fragment, tile + (k + lane / 16 * 8 + lane % 8) * A_ROW + m + lane / 8 % 2 * 8);
-  } else {  // matrices (m, k): (0, 0), (8, 0), (0, 8), (8, 8)
-    load_matrix_x4(fragment, tile + (m + lane % 16) * A_ROW + k + lane / 16 * 8);
-  }
-}
-
-// Two neighbouring fragments of 8 columns: registers 0, 1 and 2, 3.
-DEVICE void read_b(uint32_t (&fragments)[4], const IN* tile, int n, int k) {
-  const int lane = threadIdx.x % 32;
-  if (TRANSPOSE_B) {  // matrices (n, k): (0, 0), (0, 8), (8, 0), (8, 8)
-    load_matrix_x4(fragments, tile + (n + lane / 16 * 8 + lane % 8) * B_ROW + k + lane / 8 % 2 * 8);
-  } else {  // matrices (k, n): (0, 0), (8, 0), (0, 8), (8, 8)
-    load_matrix_x4_transposed(fragments, tile + (k + lane % 16) * B_ROW + n + lane / 16 * 8);
-  }
-}
-
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
 matmul_mma(const IN* a, const IN* b, OUT* c, const OUT* bias, OUT* slope, const OUT* scale,
            const OUT* residual, float* column_sums, int M, int N, int K, int64_t lda, int64_t ldb,
            int64_t ldc, int64_t a_batch, int64_t b_batch, int64_t c_batch, int splits) {
   extern __shared__ __align__(16) unsigned char shared[];
   IN* stages = reinterpret_cast<IN*>(shared);
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const tile_place at = place_of<BM, BN>(blockIdx.x, M, N);
-  const int warp_m = warp / 4 * 64, warp_n = warp % 4 * 32;
   a += at.z / splits * a_batch + (TRANSPOSE_A ? at.m : at.m * lda);
   b += at.z / splits * b_batch + (TRANSPOSE_B ? at.n * ldb : at.n);
   const part_of_k part = split_k<BK>(K, at.z % splits, splits);
@@ -119,9 +96,9 @@ matmul_mma(const IN* a, const IN* b, OUT* c, const OUT* bias, OUT* slope, const 
     for (int k = 0; k < BK; k += 16) {
       uint32_t x[4][4], y[2][4];
 #pragma unroll
-      for (int i = 0; i < 4; i++) read_a(x[i], a_tile, warp_m + 16 * i, k);
+      for (int i = 0; i < 4; i++) read_a<TRANSPOSE_A, A_ROW>(x[i], a_tile, warp_row() + 16 * i, k);
 #pragma unroll
-      for (int j = 0; j < 2; j++) read_b(y[j], b_tile, warp_n + 16 * j, k);
+      for (int j = 0; j < 2; j++) read_b<TRANSPOSE_B, B_ROW>(y[j], b_tile, warp_column() + 16 * j, k);
 #pragma unroll
       for (int i = 0; i < 4; i++) {
 #pragma unroll
@@ -134,32 +111,5 @@ matmul_mma(const IN* a, const IN* b, OUT* c, const OUT* bias, OUT* slope, const 
   }
 
   const epilogue end = {bias, slope, scale, residual, column_sums};
-  float columns[4][2] = {};
-#pragma unroll
-  for (int i = 0; i < 4; i++) {
-#pragma unroll
-    for (int j = 0; j < 4; j++) {
-#pragma unroll
-      for (int half = 0; half < 2; half++) {
-        const int m = at.m + warp_m + 16 * i + lane / 4 + 8 * half;
-        const int n = at.n + warp_n + 8 * j + lane % 4 * 2;
-        if (m >= M) continue;
-        float two[2] = {sums[i][j][2 * half], sums[i][j][2 * half + 1]};
-        end.store_two(c, at.z * c_batch + m * ldc + n, n, N, two);
-        columns[j][0] += two[0];
-        columns[j][1] += two[1];
-      }
-    }
-  }
-#if GRADIENT
-  float* parts = reinterpret_cast<float*>(shared);  // (2 rows of warps, BN)
-  __syncthreads();                                  // the last stage is read
-#pragma unroll
-  for (int j = 0; j < 8; j++) {
-    const float column = over_fragment_rows(columns[j / 2][j % 2]);
-    if (lane < 4) parts[warp / 4 * BN + warp_n + 8 * (j / 2) + 2 * lane + j % 2] = column;
-  }
-  __syncthreads();
-  end.store_sums<2, BN>(parts, at, BM, N, threadIdx.x, THREADS);
-#endif
+  store_fragments(end, c, sums, at, M, N, ldc, c_batch, shared);
 }

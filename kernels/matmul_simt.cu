@@ -7,6 +7,7 @@
 // 2 M N K floating-point operations each; sums are float32 whatever the types are. matmul.cuh says
 // what A, B, C, batches, splits and the epilogue are.
 #include "matmul.cuh"
+#include "matmul_slices.cuh"
 
 DEVICE const IN* element_a(const IN* a, int64_t lda, int m, int k) {
   return TRANSPOSE_A ? a + k * lda + m : a + m * lda + k;
@@ -110,61 +111,21 @@ matmul_tiled(const IN* a, const IN* b, OUT* c, const OUT* bias, OUT* slope, cons
 // reads of shared memory lie side by side. For each k it reads 16 floats and makes 64 products. While
 // a step is computed the next one's elements are on their way from memory to registers, and shared
 // memory is double, so that there is one barrier a step.
-//
-// VECTOR elements a load where memory allows it: 4 if rows begin at multiples of 16 bytes and end at
-// multiples of 4 elements, else 1.
-
-#ifndef VECTOR
-#define VECTOR 1
-#endif
 
 constexpr int BM = 128, BN = 128, BK = 8;
-constexpr int LOADS = BM * BK / 256 / VECTOR;  // of each thread, for each of the two tiles
 
-// The block's part of a tile of 128 x 8, from memory to registers and from there to shared memory
-// [k][128]. The matrix begins at the block's first row or column, and has `size` of them from there.
-// `along_k` says whether neighbours in memory are neighbours in k.
-template <bool along_k> struct slice_loader {
-  float values[LOADS][VECTOR];
-
-  static DEVICE int line(int i) {  // in the slow axis
-    return (threadIdx.x + 256 * i) / ((along_k ? BK : BM) / VECTOR);
-  }
-  static DEVICE int place(int i) {  // in the fast axis
-    return (threadIdx.x + 256 * i) % ((along_k ? BK : BM) / VECTOR) * VECTOR;
-  }
-
-  DEVICE void load(const IN* matrix, int64_t stride, int size, int first_k, int end_k) {
+// A slice in shared memory: [k][128].
+template <bool along_k>
+DEVICE void put(float (&tile)[BK][BM + 4], const slice<along_k, BK>& from) {
 #pragma unroll
-    for (int i = 0; i < LOADS; i++) {
-      const int slow = (along_k ? 0 : first_k) + line(i), fast = (along_k ? first_k : 0) + place(i);
-      const int slow_end = along_k ? size : end_k, fast_end = along_k ? end_k : size;
-      if (slow < slow_end && fast + VECTOR <= fast_end) {
-        ::load(values[i], matrix + slow * stride + fast);
-      } else {
+  for (int i = 0; i < from.LOADS; i++) {
 #pragma unroll
-        for (int j = 0; j < VECTOR; j++) {
-          const bool inside = slow < slow_end && fast + j < fast_end;
-          values[i][j] = inside ? to_float(matrix[slow * stride + fast + j]) : 0.0f;
-        }
-      }
+    for (int j = 0; j < VECTOR; j++) {
+      const int line = from.line(i), place = from.place(i) + j;
+      tile[along_k ? place : line][along_k ? line : place] = from.values[i][j];
     }
   }
-
-  DEVICE void put(float (&tile)[BK][BM + 4]) const {
-#pragma unroll
-    for (int i = 0; i < LOADS; i++) {
-#pragma unroll
-      for (int j = 0; j < VECTOR; j++) {
-        if (along_k) {
-          tile[place(i) + j][line(i)] = values[i][j];
-        } else {
-          tile[line(i)][place(i) + j] = values[i][j];
-        }
-      }
-    }
-  }
-};
+}
 
 DEVICE void read_four(float (&to)[8], int at, const float* from) {
   const float4 four = *reinterpret_cast<const float4*>(from);
@@ -186,15 +147,15 @@ matmul_registers(const IN* a, const IN* b, OUT* c, const OUT* bias, OUT* slope, 
   b += at.z / splits * b_batch + (TRANSPOSE_B ? at.n * ldb : at.n);
   const part_of_k part = split_k<BK>(K, at.z % splits, splits);
 
-  slice_loader<!TRANSPOSE_A> a_next;
-  slice_loader<TRANSPOSE_B> b_next;
+  slice<!TRANSPOSE_A, BK> a_next;
+  slice<TRANSPOSE_B, BK> b_next;
   float sums[8][8] = {};
   a_next.load(a, lda, M - at.m, part.begin, part.end);
   b_next.load(b, ldb, N - at.n, part.begin, part.end);
   int stage = 0;
   for (int k = part.begin; k < part.end; k += BK, stage ^= 1) {
-    a_next.put(a_tile[stage]);
-    b_next.put(b_tile[stage]);
+    put(a_tile[stage], a_next);
+    put(b_tile[stage], b_next);
     __syncthreads();  // the stage is written; the other one is read, since all have come here
     if (k + BK < part.end) {
       a_next.load(a, lda, M - at.m, k + BK, part.end);

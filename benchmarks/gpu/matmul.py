@@ -1,4 +1,4 @@
-"""Matrix products in float16: ours against cuBLAS, and a fused layer against torch.compile."""
+"""Matrix products: float16 and float32 against cuBLAS, and a fused layer against torch.compile."""
 
 from __future__ import annotations
 
@@ -40,14 +40,7 @@ def stage(device: str, quick: bool) -> dict[str, Any]:
     for name, (M, N, K, a_turned, b_turned) in shapes(quick).items():
         a = _sets(backend, (K, M) if a_turned else (M, K), a_turned)
         b = _sets(backend, (N, K) if b_turned else (K, N), b_turned)
-
-        def ours(i: int, a: Any = a, b: Any = b) -> Any:
-            return matmul(backend, a[i], b[i])
-
-        def rival(i: int, a: Any = a, b: Any = b) -> Any:
-            return backend.xp.matmul(a[i], b[i])
-
-        found = compare(backend, {"tinygen": ours, "xp.matmul": rival}, repeats)
+        found = compare(backend, _candidates(backend, a, b, None), repeats)
         ratio = found["xp.matmul"]["us"] / found["tinygen"]["us"]
         tflops = 2e-6 * M * N * K / found["tinygen"]["us"]
         rows[name] = {**found, "times as fast": ratio, "TFLOP/s": tflops}
@@ -61,8 +54,29 @@ def stage(device: str, quick: bool) -> dict[str, Any]:
         "products": rows,
         "geometric mean": mean,
         "least": min(ratios),
+        "float32": _float32(backend, quick),
         "fused": _fused(device, quick),
     }
+
+
+def _candidates(backend: Any, a: Any, b: Any, rung: str | None) -> dict[str, Any]:
+    return {
+        "tinygen": lambda i: matmul(backend, a[i], b[i], rung=rung),
+        "xp.matmul": lambda i: backend.xp.matmul(a[i], b[i]),
+    }
+
+
+def _float32(backend: Any, quick: bool) -> dict[str, Any]:
+    """The rungs for float32 against the library's float32."""
+    M, N, K = (128, 64, 64) if quick else (8192, 8192, 8192)
+    a, b = _sets(backend, (M, K), False, "float32"), _sets(backend, (N, K), True, "float32")
+    rows = {}
+    for rung in ("registers", "splits"):
+        found = compare(backend, _candidates(backend, a, b, rung), 4 if quick else 20)
+        ratio = found["xp.matmul"]["us"] / found["tinygen"]["us"]
+        rows[rung] = {**found, "times as fast": ratio}
+        print(f"float32, {M} x {N} x {K}, {rung}: {ratio:.3f} of xp.matmul")
+    return rows
 
 
 def _fused(device: str, quick: bool) -> dict[str, Any] | None:
@@ -87,8 +101,8 @@ def _fused(device: str, quick: bool) -> dict[str, Any] | None:
     return {**found, "times as fast": found["torch.compile"]["us"] / found["tinygen"]["us"]}
 
 
-def _sets(backend: Any, shape: tuple[int, ...], turned: bool) -> list[Any]:
+def _sets(backend: Any, shape: tuple[int, ...], turned: bool, dtype: str = "float16") -> list[Any]:
     rng = np.random.default_rng(0)
-    drawn = rng.standard_normal(shape, dtype="float32").astype("float16")
+    drawn = rng.standard_normal(shape, dtype="float32").astype(dtype)
     arrays = [backend.asarray(np.roll(drawn, i)) for i in range(SETS)]
     return [array.T for array in arrays] if turned else arrays

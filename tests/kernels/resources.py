@@ -38,6 +38,15 @@ BUILDS: list[tuple[str, dict[str, Any], list[str], dict[str, list[str]]]] = [
     ),
     *(
         (
+            "matmul_splits.cu",
+            {"IN": "float", "OUT": "float", "TRANSPOSE_A": a, "TRANSPOSE_B": b, "VECTOR": 4},
+            ["sm_80", "sm_120"],
+            {"matmul_splits": ["HMMA", "LDSM", "LDG.E.128"]},
+        )
+        for a, b in LINEAR
+    ),
+    *(
+        (
             "matmul_mma.cu",
             {"IN": "f16", "OUT": "f16", "TRANSPOSE_A": a, "TRANSPOSE_B": b},
             ["sm_80", "sm_120"],

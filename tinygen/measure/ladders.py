@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from tinygen.backend.device.matmul import matmul
+from tinygen.backend.device.matmul_rungs import RUNGS
 from tinygen.backend.launch import Kernel, launch
 from tinygen.errors import UsageError
 
@@ -53,8 +54,8 @@ def _small(backend: Any) -> bool:
 
 def _matmul(backend: Any) -> Iterator[Rung]:
     M, N, K = (256, 256, 256) if _small(backend) else (4096, 3072, 768)
-    for name in ("naive", "tiled", "registers", "mma", "wgmma"):
-        dtype = "float32" if name in ("naive", "tiled", "registers") else "float16"
+    for name, rung in RUNGS.items():
+        dtype = "float16" if rung.bits == 16 else "float32"
         x, w = _random(backend, M, K, dtype=dtype), _random(backend, N, K, dtype=dtype)
 
         def run(x: Array = x, w: Array = w, name: str = name) -> Any:

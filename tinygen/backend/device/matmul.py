@@ -24,7 +24,9 @@ Array = Any
 TYPES = {"float32": "float", "float16": "f16"}
 
 
-STAGES = {"mma": 3, "wgmma": 4}
+STAGES = {"splits": 2, "mma": 3, "wgmma": 4}
+PARTS = 3
+"""bfloat16 numbers that add up to a float32."""
 WIDE = 256
 """Columns of wgmma's tile where there are tiles enough for every multiprocessor."""
 CONSUMER_WARPS = 8
@@ -192,7 +194,7 @@ def _kernel(
 ) -> Kernel:
     definitions = {**_types(left.array, c), **end.definitions}
     definitions |= {"TRANSPOSE_A": int(left.transposed), "TRANSPOSE_B": int(right.transposed)}
-    if name == "registers":
+    if name in ("registers", "splits"):
         four = aligned_at(backend, left, 4) and aligned_at(backend, right, 4)
         definitions["VECTOR"] = 4 if four and left.array.itemsize == 4 else 1
     if name == "wgmma":
@@ -207,9 +209,9 @@ def _shared(name: str, step: Rung, kernel: Kernel) -> int:
         barriers = 2 * 8 * STAGES[name]
         sums = 4 * CONSUMER_WARPS * step.tile[1] if "GRADIENT" in given else 0
         return STAGES[name] * 2 * sum(step.tile) * step.k_step + barriers + sums
-    if name != "mma":
+    if name not in ("mma", "splits"):
         return 0
     (bm, bn), k = step.tile, step.k_step
     a = k * (bm + 8) if given["TRANSPOSE_A"] else bm * (k + 8)
     b = bn * (k + 8) if given["TRANSPOSE_B"] else k * (bn + 8)
-    return 2 * STAGES[name] * (a + b)
+    return 2 * STAGES[name] * (PARTS if name == "splits" else 1) * (a + b)

@@ -18,6 +18,8 @@ class Rung(NamedTuple):
     k_step: int
     aligned: int = 1
     """Elements that rows of A and B are multiples of apart, and 16 bytes that they begin at."""
+    bits: int | None = None
+    """Of the numbers that it takes, if it does not take all."""
     least: int = 75
     """The first architecture that has its instructions."""
 
@@ -26,8 +28,9 @@ RUNGS = {
     "naive": Rung("matmul_simt.cu", (16, 16), (16, 16), 16),
     "tiled": Rung("matmul_simt.cu", (32, 32), (32, 8), 32),
     "registers": Rung("matmul_simt.cu", (128, 128), (256,), 8),
-    "mma": Rung("matmul_mma.cu", (128, 128), (256,), 32, aligned=8, least=80),
-    "wgmma": Rung("matmul_wgmma.cu", (128, 128), (384,), 64, aligned=8, least=90),
+    "splits": Rung("matmul_splits.cu", (128, 128), (256,), 16, bits=32, least=80),
+    "mma": Rung("matmul_mma.cu", (128, 128), (256,), 32, aligned=8, bits=16, least=80),
+    "wgmma": Rung("matmul_wgmma.cu", (128, 128), (384,), 64, aligned=8, bits=16, least=90),
 }
 FASTEST = ("wgmma", "mma", "registers")
 """What is tried, the first that can."""
@@ -73,18 +76,18 @@ def chosen_rung(backend: Any, left: Matrix, right: Matrix, wanted: str | None) -
 def _obstacle(backend: Any, name: str, left: Matrix, right: Matrix) -> str:
     """Why a rung cannot multiply these matrices here; empty if it can."""
     rung = RUNGS[name]
-    if rung.aligned == 1:
-        return ""
     available = backend.compute_capability
     if available < rung.least or (name == "wgmma" and available != rung.least):
         return f"is for architecture {rung.least}, and this device is {available}"
-    if left.array.dtype.itemsize != 2:
-        return f"takes 16-bit numbers, not {left.array.dtype}"
+    if rung.bits not in (None, 8 * left.array.itemsize):
+        return f"takes {rung.bits}-bit numbers, not {left.array.dtype}"
     if not all(aligned_at(backend, x, rung.aligned) for x in (left, right)):
         return f"takes rows that begin at multiples of 16 bytes, {rung.aligned} elements"
     return ""
 
 
 def aligned_at(backend: Any, x: Matrix, elements: int) -> bool:
-    """Whether rows and batches begin at multiples of 16 bytes."""
+    """Whether rows and batches begin at multiples of 16 bytes and of so many elements."""
+    if elements == 1:
+        return True
     return backend.address(x.array) % 16 == 0 and x.row % elements == x.batch % elements == 0
