@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinygen import ops, trace
-from tinygen.backend import Array, is_view, raw
+from tinygen.backend import Array, is_view, raw, require_one_device
 from tinygen.errors import DtypeError, GraphError, ShapeError
 from tinygen.function import (
     Alias,
@@ -30,7 +30,7 @@ from tinygen.function import (
     wrap,
 )
 from tinygen.grad_mode import enable_grad
-from tinygen.tensor import Tensor
+from tinygen.tensor import Tensor, plain
 
 # ---- the walk ------------------------------------------------------------------------------------
 
@@ -342,6 +342,7 @@ def _root(y: Tensor, g: Value | None, create_graph: bool) -> tuple[Edge, Value]:
             f"{getattr(g, 'dtype', type(g).__name__)}{list(getattr(g, 'shape', ()))}; "
             "give it the same shape and dtype."
         )
+    require_one_device("backward", [("the output", y.data), ("its gradient", plain(g))])
     g = ops.copy(g)  # it may become some leaf's .grad, and the caller may write to it
     if create_graph:
         return edge_of(y), g if isinstance(g, Tensor) else wrap(g)

@@ -14,12 +14,20 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from tinygen import trace
-from tinygen.backend import Array, Backend, backend_of, plain_numbers, raw
+from tinygen.backend import (
+    Array,
+    Backend,
+    backend_of,
+    in_use,
+    plain_numbers,
+    raw,
+    require_one_device,
+)
 from tinygen.errors import DtypeError, GraphError, OutOfRangeError, ShapeError, TinygenError
 from tinygen.grad_mode import mode
 
@@ -141,6 +149,9 @@ class Function:
             found = getattr(x, "dtype", dtype)
             mixed = mixed or (dtype is not None and found != dtype)
             dtype = found
+        if in_use and len(arrays) > 1:
+            names: Iterable[str | int] = itertools.count() if cls._variadic else cls._input_names
+            require_one_device(cls.__name__, zip(names, arrays, strict=False))
         if mixed and cls.promotes:
             return cls.apply(*promote(*inputs), **params)
 

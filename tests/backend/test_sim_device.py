@@ -39,6 +39,11 @@ def moved(value: Any) -> Any:
     return value
 
 
+def arguments_of(call: Call) -> dict[Any, Any]:
+    """The arguments of a call, by position and by name."""
+    return dict(enumerate(call.arrays)) | call.params
+
+
 def values_and_gradients(op: Op, call: Call, move: Any) -> list[Any]:
     call = call.cast(np.float64)
     places = op.inputs(call)
@@ -206,12 +211,55 @@ def test_numpy_cannot_reach_the_device() -> None:
         assert not hasattr(x, hidden)
 
 
-@sim_only
-def test_devices_do_not_mix() -> None:
-    for op in (tg.ops.add, tg.ops.matmul, tg.ops.maximum):
-        for left, right in [("cpu", DEVICE), (DEVICE, "cpu")]:
-            with pytest.raises(DeviceError, match=r"x\.to\("):
-                op(tg.ones((2, 2), device=left), tg.ones((2, 2), device=right))
+SEVERAL = [
+    name
+    for name, op in OPS.items()
+    if sum(isinstance(x, np.ndarray) for x in arguments_of(op.samples[0]).values()) > 1
+]
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_an_op_of_arrays_on_two_devices_says_which_is_where(name: str) -> None:
+    op = OPS[name]
+    call = op.samples[0]
+    arrays = [k for k, x in arguments_of(call).items() if isinstance(x, np.ndarray)]
+    for apart in arrays:
+        for away in (True, False):  # it, or all others
+
+            def put(x: Any, key: Any, apart: Any = apart, away: bool = away) -> Any:
+                there = isinstance(x, np.ndarray) and (key == apart) is away
+                return moved(x) if there else x
+
+            given = [
+                Tensor(put(x, i)) if isinstance(x, np.ndarray) else x
+                for i, x in enumerate(call.arrays)
+            ]
+            params = {key: put(x, key) for key, x in call.params.items()}
+            places = rf"\) is on '(cpu|{DEVICE})' and .*\) on '(cpu|{DEVICE})'"
+            with pytest.raises(DeviceError, match=rf"^\w+: .*{places}.*to\('{DEVICE}'\)"):
+                op.fn(*given, **params)
+
+
+def test_names_and_places_in_that_sentence() -> None:
+    here, there = tg.ones((2, 2)), tg.ones((2, 2), device=DEVICE)
+    cases: dict[str, Any] = {
+        rf"^Add: x \(float32\[2, 2\]\) is on 'cpu' and y .* on '{DEVICE}'": lambda: here + there,
+        rf"^Concat: input 0 .* on '{DEVICE}' and input 2 .* on 'cpu'": (
+            lambda: tg.ops.concat([there, there, here])
+        ),
+        rf"^Linear: x .* on '{DEVICE}' and weight .* on 'cpu'.*module\.to\('{DEVICE}'\)": (
+            lambda: nn.Linear(2, 2, rng=tg.random.Generator(0))(there)
+        ),
+        rf"^backward: the output .* on '{DEVICE}' and its gradient .* on 'cpu'": (
+            lambda: (there.detach().requires_grad_() * 2).backward(here)
+        ),
+        rf"^getitem: x .* on '{DEVICE}' and an index .* on 'cpu'": (
+            lambda: there[tg.tensor([1, 0])]
+        ),
+    }
+    for sentence, mixing in cases.items():
+        with pytest.raises(DeviceError, match=sentence):
+            mixing()
 
 
 def test_a_gpu_that_is_not_there_is_one_sentence() -> None:

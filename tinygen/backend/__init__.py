@@ -9,7 +9,7 @@ inputs. Devices are named "cpu", "cuda:0" and "sim".
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -23,9 +23,11 @@ __all__ = [
     "Backend",
     "backend_named",
     "backend_of",
+    "in_use",
     "is_view",
     "plain_numbers",
     "raw",
+    "require_one_device",
     "tune_allocator",
 ]
 
@@ -70,7 +72,7 @@ class Backend(Protocol):
 CPU: Any = NumpyBackend()
 
 _BY_NAME: dict[str, Any] = {"cpu": CPU}
-_BY_TYPE: dict[type, Any] = {}
+in_use: dict[type, Any] = {}
 """Back ends of devices in use other than the CPU, by the type of their arrays."""
 
 PYTHON_SCALARS = (bool, int, float, type(None))
@@ -85,7 +87,7 @@ def backend_named(device: str) -> Backend:
     found = _BY_NAME.get(device)
     if found is None:
         _BY_NAME[device] = found = _loaded(device)
-        _BY_TYPE.setdefault(found.array_type, found)
+        in_use.setdefault(found.array_type, found)
     backend: Backend = found
     return backend
 
@@ -115,12 +117,31 @@ def raw(value: Any) -> Array:
         return np.asarray(value)  # a NumPy scalar, or a subclass such as memmap
     if isinstance(value, PYTHON_SCALARS):  # asked second, since np.float64 is also a float
         return value
-    if type(value) in _BY_TYPE:
+    if type(value) in in_use:
         return value
     raise DtypeError(
         f"an op takes Tensors, arrays and Python numbers, not {type(value).__name__}. "
         "Make a Tensor of it first: tg.tensor(data)."
     )
+
+
+def require_one_device(op: str, inputs: Iterable[tuple[str | int, Array]]) -> None:
+    """Raise DeviceError where two of the `inputs` of an op, by name or position, are on different
+    devices; what is no array is on none."""
+    first = home = None
+    for name, x in inputs:
+        if not hasattr(x, "dtype"):
+            continue
+        name = name if isinstance(name, str) else f"input {name}"
+        told, place = f"{name} ({x.dtype}{list(x.shape)})", backend_of([x]).device_of(x)
+        if home is None:
+            first, home = told, place
+        elif place != home:
+            away = place if home == "cpu" else home
+            raise DeviceError(
+                f"{op}: {first} is on {home!r} and {told} on {place!r}, and an op works on one "
+                f"device. Move the other: x.to({away!r}), or a whole model: module.to({away!r})."
+            )
 
 
 def plain_numbers(params: dict[str, Any]) -> dict[str, Any]:
@@ -137,8 +158,8 @@ def backend_of(arrays: Sequence[Array]) -> Backend:
         if type(array) is np.ndarray:
             return CPU
     for array in arrays:
-        if type(array) in _BY_TYPE:
-            return _BY_TYPE[type(array)]
+        if type(array) in in_use:
+            return in_use[type(array)]
     raise DtypeError(
         "an op needs at least one Tensor or array among its inputs, and got only Python numbers. "
         "Make a Tensor first: tg.tensor(value)."

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from types import EllipsisType, NoneType
 from typing import Any
 
-from tinygen.backend import Array, Backend, backend_of, raw
+from tinygen.backend import Array, Backend, backend_of, raw, require_one_device
 from tinygen.errors import DtypeError, ShapeError
 from tinygen.function import Function, Value, promote
 from tinygen.ops.shape import Copy, View, axis_from_front
-from tinygen.tensor import Tensor
+from tinygen.tensor import Tensor, plain
 
 __all__ = ["getitem", "scatter_add", "take", "take_along_axis"]
 
@@ -211,8 +211,11 @@ def _advanced(x: Value, parts: Index) -> Value:
     """x[parts] where some part is more than a number or a slice."""
     if any(isinstance(part, Tensor) for part in parts) and not isinstance(x, Tensor):
         x = Tensor(x)
-    backend = backend_of([x.data if isinstance(x, Tensor) else raw(x)])
-    return GetItem.apply(x, index=tuple([_index_part(part, backend) for part in parts]))
+    array = plain(x) if isinstance(x, Tensor) else raw(x)
+    backend = backend_of([array])
+    index = tuple([_index_part(part, backend) for part in parts])
+    require_one_device("getitem", [("x", array), *(("an index", part) for part in index)])
+    return GetItem.apply(x, index=index)
 
 
 def _index_part(part: Any, backend: Backend) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 from tinygen import ops
 from tinygen.arguments import number
-from tinygen.backend import Array, backend_of
+from tinygen.backend import Array, backend_of, require_one_device
 from tinygen.errors import DtypeError, ShapeError
 from tinygen.function import FusedFunction, Value
 from tinygen.ops.checks import same_float_dtype
@@ -60,6 +60,7 @@ def rope(
     xp = backend_of([data]).xp
     T, D = x.shape[-2:]
     where = xp.arange(T) if positions is None else _positions(positions, T)
+    require_one_device("rope", [("x", data), ("positions", where)])
     frequencies = xp.power(float(base), -xp.arange(0, D, 2, dtype="float64") / D)
     angles = where[:, None] * frequencies  # (T, D/2)
     cos, sin = xp.cos(angles).astype(x.dtype), xp.sin(angles).astype(x.dtype)
