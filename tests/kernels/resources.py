@@ -139,39 +139,49 @@ def _pattern(instruction: str) -> str:
     return r"\b" + re.escape(instruction).replace(r"LDS\.", r"LDS\.(U\.)?") + r"\b"
 
 
-def measured(
-    file: str, definitions: dict[str, Any], architecture: str, wanted: dict[str, list[str]]
-) -> dict[str, Any]:
-    """By kernel: registers, bytes of local memory (stack and spills) and of static shared memory,
-    and which of the wanted instructions its machine code has."""
+def dumped(cubin: bytes, *options: str) -> str:
+    """What cuobjdump says of machine code."""
     tool = cuobjdump()
     assert tool is not None
-    cubin = compile_cubin(translation(Kernel(file, "any", **definitions)), architecture, file)
     with tempfile.NamedTemporaryFile(suffix=".cubin") as held:
         held.write(cubin)
         held.flush()
+        command = [tool, *options, held.name]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
-        def dumped(*options: str) -> str:
-            command = [tool, *options, held.name]
-            return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
-        usage = re.findall(
-            r"Function (\w+):\s*REG:(\d+) STACK:(\d+) SHARED:(\d+) LOCAL:(\d+)",
-            dumped("--dump-resource-usage"),
-        )
-        return {
-            name: {
-                "registers": int(registers),
-                "local": int(stack) + int(local),
-                "shared": int(shared),
-                "instructions": [
-                    instruction
-                    for instruction in wanted.get(name, [])
-                    if re.search(_pattern(instruction), dumped("-sass", "-fun", name))
-                ],
-            }
-            for name, registers, stack, shared, local in usage
+def usage(cubin: bytes) -> dict[str, dict[str, int]]:
+    """By kernel: registers, and bytes of local (stack, spills) and of static shared memory."""
+    found = re.findall(
+        r"Function (\w+):\s*REG:(\d+) STACK:(\d+) SHARED:(\d+) LOCAL:(\d+)",
+        dumped(cubin, "--dump-resource-usage"),
+    )
+    return {
+        name: {
+            "registers": int(registers),
+            "local": int(stack) + int(local),
+            "shared": int(shared),
         }
+        for name, registers, stack, shared, local in found
+    }
+
+
+def measured(
+    file: str, definitions: dict[str, Any], architecture: str, wanted: dict[str, list[str]]
+) -> dict[str, Any]:
+    """By kernel: its usage, and which of the wanted instructions its machine code has."""
+    cubin = compile_cubin(translation(Kernel(file, "any", **definitions)), architecture, file)
+    return {
+        name: {
+            **used,
+            "instructions": [
+                instruction
+                for instruction in wanted.get(name, [])
+                if re.search(_pattern(instruction), dumped(cubin, "-sass", "-fun", name))
+            ],
+        }
+        for name, used in usage(cubin).items()
+    }
 
 
 if __name__ == "__main__":

@@ -1,70 +1,103 @@
-"""What NVIDIA's compiler makes of the kernels, for every architecture: no spilled registers, and
-the widest loads and stores in those that wait for memory. It needs no GPU."""
+"""What NVIDIA's compilers make of the kernels, for every architecture: each with every definition
+that its launcher gives compiles, no registers spill, and those that wait for memory have the widest
+loads and stores. It needs no GPU."""
 
 from __future__ import annotations
 
 import re
 import shutil
 import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
+from resources import cuobjdump, dumped, usage
+from sweep import Build, builds
 
-from tinygen.backend.launch import Kernel, inlined, kernels_folder, translation
+from tinygen.backend.launch import Kernel, kernels_folder, translation
 from tinygen.backend.nvrtc import compile_cubin
 from tinygen.errors import UnavailableError
 
+ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
+GENERATIONS = (75, 80, 90, 100, 120)
+"""Turing, Ampere, Hopper and two Blackwells: the others have the instructions of one of these."""
 FILES = sorted(path.name for path in kernels_folder().glob("*.cu"))
 
 
-def architectures(file: str) -> list[str]:
-    """Those for which a file is written."""
-    text = inlined(file)
-    if "wgmma" in text:
-        return ["sm_90a"]
-    later = ["sm_80", "sm_90", "sm_100", "sm_120"]
-    return later if "mma.sync" in text or "cp.async" in text else ["sm_75", *later]
+def named(architecture: int) -> str:
+    return f"sm_{architecture}" + ("a" if architecture == 90 else "")
 
 
-def cuobjdump() -> str:
-    wheels = [Path(entry) / "nvidia/cu13/bin/cuobjdump" for entry in sys.path if entry]
-    found = shutil.which("cuobjdump") or next((str(w) for w in wheels if w.is_file()), None)
-    if found is None:
-        pytest.skip("no cuobjdump: pip install nvidia-cuda-cuobjdump")
-    return found
-
-
-def dumped(folder: Path, kernel: Kernel, architecture: str, *options: str) -> str:
+def cubin_of(kernel: Kernel, architecture: str) -> bytes:
     try:
-        cubin = compile_cubin(translation(kernel), architecture, kernel.file)
+        return compile_cubin(translation(kernel), architecture, kernel.file)
     except UnavailableError as error:
         pytest.skip(str(error))
-    path = folder / "kernel.cubin"
-    path.write_bytes(cubin)
-    command = [cuobjdump(), *options, str(path)]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-def stacks(folder: Path, kernel: Kernel, architecture: str) -> dict[str, int]:
-    """Bytes of local memory by kernel of the file: 0 unless registers spill or arrays are indexed
-    at run time."""
-    usage = dumped(folder, kernel, architecture, "--dump-resource-usage")
-    found = re.findall(r"Function (\w+):\s*REG:\d+ STACK:(\d+) SHARED:\d+ LOCAL:(\d+)", usage)
-    return {name: int(stack) + int(local) for name, stack, local in found}
+def looked_into(kernel: Kernel, architecture: str) -> bytes:
+    """The same, for a test that needs cuobjdump."""
+    if cuobjdump() is None:
+        pytest.skip("no cuobjdump: pip install nvidia-cuda-cuobjdump")
+    return cubin_of(kernel, architecture)
+
+
+def check(architecture: int, wanted: list[Build]) -> None:
+    for file, definitions in wanted:
+        kernel = Kernel(file, "any", **dict(definitions))
+        cubin = cubin_of(kernel, named(architecture))
+        if cuobjdump() is not None:
+            spilled = {name: used["local"] for name, used in usage(cubin).items()}
+            assert spilled, f"{kernel} has no kernels"
+            assert not any(spilled.values()), f"{kernel} for sm_{architecture}: {spilled}"
+
+
+def test_no_file_is_missing_from_the_sweep() -> None:
+    for few in (True, False):
+        found = {architecture: builds(architecture, few=few) for architecture in (75, 80, 90, 120)}
+        assert {file for several in found.values() for file, _ in several} == set(FILES)
+    assert "matmul_wgmma.cu" in {file for file, _ in found[90]}
+    assert not {"matmul_wgmma.cu", "conformance_hopper.cu"} & {file for file, _ in found[120]}
+
+
+@pytest.mark.parametrize("architecture", [75, 120])
+def test_a_few_compile(architecture: int) -> None:
+    check(architecture, builds(architecture, few=True)[::24])
 
 
 @pytest.mark.deep
+@pytest.mark.parametrize("architecture", GENERATIONS)
 @pytest.mark.parametrize("file", FILES)
-def test_nothing_spills(file: str, tmp_path: Path) -> None:
-    tensor_cores = "mma_m16n8k16" in inlined(file)  # which take no float
-    fixed = {"IN": "bf16", "TYPE": "bf16"} if tensor_cores else {}
-    for architecture in architectures(file):
-        used = stacks(tmp_path, Kernel(file, "any", **fixed), architecture)
-        assert used, f"{file} has no kernels"
-        assert not any(used.values()), f"{file} for {architecture}: {used}"
+def test_every_kernel_compiles(file: str, architecture: int) -> None:
+    check(architecture, [build for build in builds(architecture, few=True) if build[0] == file])
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("file", FILES)
+def test_every_definition_compiles(file: str, architecture: int) -> None:
+    check(architecture, [build for build in builds(architecture) if build[0] == file])
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("architecture", GENERATIONS)
+@pytest.mark.parametrize("file", FILES)
+def test_nvcc_takes_them_too(file: str, architecture: int, tmp_path: Path) -> None:
+    """Which a toolkit has in place of NVRTC; a warning is an error."""
+    nvcc = shutil.which("nvcc")
+    if nvcc is None:
+        pytest.skip("no nvcc")
+    source = tmp_path / "kernel.cu"
+    source.write_text('#include "text.cuh"\n')  # which may say #pragma once
+    target = [f"-arch={named(architecture)}", "-cubin", "-o", str(tmp_path / "kernel.cubin")]
+    command = [nvcc, "-std=c++17", "-Werror=all-warnings", *target, str(source)]
+    for wanted, definitions in builds(architecture, few=True):
+        if wanted == file:
+            text = translation(Kernel(file, "any", **dict(definitions)))
+            (tmp_path / "text.cuh").write_text(text)
+            done = subprocess.run(command, capture_output=True, text=True)
+            assert done.returncode == 0, f"{definitions}: {done.stderr}"
 
 
 # With 16-bit elements, eight of them an access.
@@ -93,11 +126,11 @@ WIDE = [
 @pytest.mark.parametrize("architecture", ["sm_75", "sm_80", "sm_90"])
 @pytest.mark.parametrize(("file", "name", "fixed"), WIDE, ids=[kernel for _, kernel, _ in WIDE])
 def test_sixteen_bytes_an_access(
-    file: str, name: str, fixed: dict[str, Any], architecture: str, tmp_path: Path
+    file: str, name: str, fixed: dict[str, Any], architecture: str
 ) -> None:
-    kernel = Kernel(file, name, TYPE="bf16", VECTOR=8, **fixed)
-    assert not any(stacks(tmp_path, kernel, architecture).values())
-    code = dumped(tmp_path, kernel, architecture, "-sass", "-fun", name)
+    cubin = looked_into(Kernel(file, name, TYPE="bf16", VECTOR=8, **fixed), architecture)
+    assert not any(used["local"] for used in usage(cubin).values())
+    code = dumped(cubin, "-sass", "-fun", name)
     wide = Counter(re.findall(r"\b(LDG|STG)\.[\w.]*128", code))
     assert wide["LDG"] >= 1
     assert wide["STG"] >= 1
@@ -113,10 +146,8 @@ def test_sixteen_bytes_an_access(
         ("dropout.cu", "dropout", 1),
     ],
 )
-def test_sixteen_bytes_of_kernels_with_their_own_width(
-    file: str, name: str, least: int, tmp_path: Path
-) -> None:
-    code = dumped(tmp_path, Kernel(file, name, TYPE="bf16"), "sm_90", "-sass", "-fun", name)
+def test_sixteen_bytes_of_kernels_with_their_own_width(file: str, name: str, least: int) -> None:
+    code = dumped(looked_into(Kernel(file, name, TYPE="bf16"), "sm_90"), "-sass", "-fun", name)
     wide = Counter(re.findall(r"\b(LDG|STG)\.[\w.]*128", code))
     assert wide["LDG"] >= least
     assert wide["STG"] >= least
