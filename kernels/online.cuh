@@ -53,20 +53,15 @@ struct exp_sum {
   }
 };
 
-// The sum over all threads along x of a block one thread high; every thread gets it. Warps first
-// halve themselves, so that the larger of two equals is always the lower lane's.
+// The sum over all threads of a block of several warps, one thread high; every thread gets it. Lane 0 of
+// a warp has its sum in five steps down, in which the upper lanes add what nobody reads.
 template <int WARPS> DEVICE exp_sum team_exp_sum(exp_sum s, float* scratch) {
 #pragma unroll
   for (int offset = 16; offset > 0; offset /= 2) {
     exp_sum other;
     other.largest = __shfl_down_sync(0xffffffffu, s.largest, offset);
     other.others = __shfl_down_sync(0xffffffffu, s.others, offset);
-    if (threadIdx.x % 32 < offset) s.add(other);
-  }
-  if (WARPS == 1) {
-    s.largest = __shfl_sync(0xffffffffu, s.largest, 0);
-    s.others = __shfl_sync(0xffffffffu, s.others, 0);
-    return s;
+    s.add(other);
   }
   __syncthreads();  // whoever still reads the last sums
   if (threadIdx.x % 32 == 0) {

@@ -231,7 +231,7 @@ def _swapped_arguments(code: str) -> Edits:
     for found in re.finditer(r"(?<=\w)\(([^(),;]+), ([^(),;]+)(?=[,)])", code):
         called = re.search(r"\w+$", code[: found.start()])
         declares = re.search(r"\w[*&]* [*&]*\w+\s*$", found[1])  # parameters
-        if called and called[0] not in NAMES and not declares:
+        if called and called[0] not in {*NAMES, "__umul64hi"} and not declares:
             yield found.start() + 1, found.end(), f"{found[2]}, {found[1]}"
 
 

@@ -13,13 +13,22 @@ from on_simulator import BF16, FLOAT, Array, Format, blocks, numbers, out, run, 
 FILE = "embedding.cu"
 
 
-def check(seed: int, n: int, rows: int, vectors: int, format: Format, vector: int) -> None:
+def check(
+    seed: int,
+    n: int,
+    rows: int,
+    vectors: int,
+    format: Format,
+    vector: int,
+    ids: Array | None = None,
+) -> None:
     width = vectors * vector
     rng = np.random.default_rng(seed)
     table = numbers(rng, format, rows, width)
-    g = format.encode(rng.integers(-3, 4, (n, width)))
-    ids = rng.integers(0, rows, n)
-    ids[rng.random(n) < 0.5] = rng.integers(0, rows)  # half of the batch is one token
+    g = format.encode(rng.integers(-100, 101, (n, width)))
+    if ids is None:
+        ids = rng.integers(0, rows, n)
+        ids[rng.random(n) < 0.5] = rng.integers(0, rows)  # half of the batch is one token
     sizes, fixed = [np.int64(n), np.int32(width)], {"TYPE": format.name, "VECTOR": vector}
 
     def launch(kernel: str, grid: Any, block: Any, *args: Any) -> list[Array]:
@@ -59,6 +68,15 @@ def check(seed: int, n: int, rows: int, vectors: int, format: Format, vector: in
 @pytest.mark.parametrize("format", [FLOAT, BF16], ids=["float", "bf16"])
 def test_embedding(seed: int, n: int, rows: int, vectors: int, format: Format) -> None:
     check(seed, n, rows, vectors, format, format.vector)
+
+
+@pytest.mark.parametrize("format", [FLOAT, BF16], ids=["float", "bf16"])
+def test_runs_of_one_token_around_the_edges_of_chunks(format: Format) -> None:
+    """Of 32 places in the sorted list: a run begins one before an edge or at it, ends one behind it
+    or goes on over two; the last chunk is not full."""
+    lengths = [31, 34, 31, 33, 31, 2, 29, 2, 5]
+    ids = np.random.default_rng(0).permutation(np.repeat(np.arange(9), lengths))
+    check(0, len(ids), 9, 1, format, format.vector, ids)
 
 
 @pytest.mark.deep

@@ -92,8 +92,10 @@ def test_mutants_are_different_files(file: str) -> None:
 
 def test_every_file_has_tests() -> None:
     for file in FILES:
-        for test in modules_for(file):
-            assert (FOLDER / f"{test}.py").is_file(), f"{file}: no {test}.py; see TESTED_BY"
+        modules = modules_for(file)
+        assert modules, f"{file}: no tests begin with its first word; see TESTED_BY"
+        for module in modules:
+            assert (FOLDER / f"{module}.py").is_file(), f"{file}: no {module}.py"
 
 
 def test_the_table_of_equivalent_mutants_is_of_these_kernels() -> None:

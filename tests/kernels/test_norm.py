@@ -130,9 +130,9 @@ def finished(partial: Array, format: Format) -> Array:
     return format.decode(sums)
 
 
-# (type, columns, threads along a row, elements an access): a row that leaves lanes idle, one over
-# two warps
-CONFIGS = [(FLOAT, 44, 32, 4), (BF16, 264, 64, 8)]
+# (type, columns, threads along a row, elements an access): a row that leaves lanes idle, a full one
+# over two warps, one with an element more than a block has threads
+CONFIGS = [(FLOAT, 44, 32, 4), (BF16, 512, 64, 8), (FLOAT, 1025, 1024, 1)]
 MANY = [
     *[(FLOAT, n, 32, 1) for n in (1, 2, 31, 32, 33, 63, 65, 97)],
     *[(FLOAT, n, 32, 4) for n in (4, 124, 128, 132, 512)],
@@ -145,7 +145,7 @@ MANY = [
 
 @settings(max_examples=2)
 @given(seed=st.integers(0, 2**32), rows=st.integers(1, 13))
-@pytest.mark.parametrize("config", CONFIGS, ids=["float", "bf16"])
+@pytest.mark.parametrize("config", CONFIGS, ids=["float", "bf16", "wide"])
 @pytest.mark.parametrize(("centred", "optional"), [(True, True), (True, False), (False, True)])
 def test_norms(seed: int, rows: int, config: Any, centred: bool, optional: bool) -> None:
     check(seed, rows, config, centred=centred, optional=optional)

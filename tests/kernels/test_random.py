@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from on_simulator import BF16, FLOAT, Array, Format, blocks, numbers, out, run, updated
 from on_simulator import Output as Out
@@ -55,6 +55,7 @@ def test_words_uniforms_and_normals(seed: int, block: int, n: int) -> None:
 
 
 @given(block=PLACES, n=st.integers(0, 2**63))
+@example(block=2**192 - 1, n=1)
 def test_a_stream_moves_on(block: int, n: int) -> None:
     args = [updated(state_of(generator(0, block))), np.uint64(n)]
     (state,) = run("random.cu", "random_advance", 1, 1, args)

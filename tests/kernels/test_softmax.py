@@ -76,8 +76,8 @@ def check(seed: int, rows: int, config: tuple[Format, int, int, int], name: str)
 
 
 # (type, columns, threads along a row, elements an access): a row that leaves lanes idle, one over
-# two warps, one of as many threads as a block has
-CONFIGS = [(FLOAT, 44, 32, 4), (BF16, 264, 64, 8), (FLOAT, 1024, 1024, 1)]
+# two warps, one of as many threads as a block has, one with an element too many
+CONFIGS = [(FLOAT, 44, 32, 4), (BF16, 264, 64, 8), (FLOAT, 1024, 1024, 1), (FLOAT, 33, 32, 1)]
 MANY = [
     *[(FLOAT, n, 32, 1) for n in (1, 2, 31, 32, 33, 65)],
     *[(FLOAT, n, 96, 4) for n in (4, 380, 384, 388, 1540)],
@@ -88,7 +88,7 @@ MANY = [
 
 @settings(max_examples=2)
 @given(seed=st.integers(0, 2**32), rows=st.integers(1, 13))
-@pytest.mark.parametrize("config", CONFIGS, ids=["float", "bf16", "wide"])
+@pytest.mark.parametrize("config", CONFIGS, ids=["float", "bf16", "wide", "odd"])
 @pytest.mark.parametrize("name", sorted(FORMULAS))
 def test_softmaxes(seed: int, rows: int, config: Any, name: str) -> None:
     check(seed, rows, config, name)
@@ -110,34 +110,39 @@ RUNGS = {
     "naive": (["softmax"], 32, lambda n: blocks(n, 32)),
     "online": (["softmax", "log_softmax"], 256, lambda n: n),
     "forward": (["softmax", "log_softmax"], (32, 4), lambda n: blocks(n, 8)),
+    "forward, two warps": (["softmax", "log_softmax"], (64, 1), lambda n: blocks(n, 3)),
 }
 
 
 def forward(rung: str, x: Array) -> list[Array]:
     """softmax and log-softmax of rows of 44, as far as the rung has them."""
     names, block, grid = RUNGS[rung]
-    n = len(x)
+    n, (rung, _, several) = len(x), rung.partition(",")
+    fixed = {**SMALL, "THREADS": 64, "VECTOR": 1} if several else SMALL
     sizes = {"naive": [n, 44], "online": [44], "forward": [n]}[rung]
     args = [out(x.shape), x, *map(np.int32, sizes)]
-    return [run("softmax.cu", f"{name}_{rung}", grid(n), block, args, **SMALL)[0] for name in names]
+    return [run("softmax.cu", f"{name}_{rung}", grid(n), block, args, **fixed)[0] for name in names]
 
 
 @pytest.mark.parametrize("rung", RUNGS)
 def test_rows_without_a_distribution_and_certain_ones(rung: str) -> None:
     """NaN, +inf and nothing but -inf give NaN; log softmax of a certain class keeps its digits."""
-    x = np.zeros((5, 44), np.float32)
-    x[0, 7], x[1, 7], x[2], x[3, 5:] = np.nan, np.inf, -np.inf, -np.inf
-    x[4] = -18
-    x[4, 3] = 0
-    x[:4, 0] = np.where(np.isneginf(x[:4, 0]), x[:4, 0], 1)
+    x = np.zeros((48, 44), np.float32)
+    x[:44][np.eye(44, dtype=bool)] = np.nan
+    x[44, 7], x[45], x[46, 5:] = np.inf, -np.inf, -np.inf
+    x[47] = -18
+    x[47, 3] = 0
     y, *logarithms = forward(rung, x)
-    assert np.isnan(y[:3]).all()
-    assert (y[3, 5:] == 0).all()
-    assert abs(y[3].sum() - 1) < 1e-6
+    assert np.isnan(y[:46]).all()
+    assert (y[46, 5:] == 0).all()
+    assert abs(y[46].sum() - 1) < 1e-6
     for logs in logarithms:
-        assert np.isneginf(logs[3, 5:]).all()
+        assert np.isnan(logs[:44]).all()
+        assert np.isnan(logs[44, 7])
+        assert np.isneginf(np.delete(logs[44], 7)).all()
+        assert np.isneginf(logs[46, 5:]).all()
         certain = -np.log1p(43 * np.exp(-18.0))
-        assert abs(logs[4, 3] / certain - 1) < 1e-5
+        assert abs(logs[47, 3] / certain - 1) < 1e-5
 
 
 @pytest.mark.parametrize("rung", RUNGS)
