@@ -90,6 +90,15 @@ BUILDS: list[tuple[str, dict[str, Any], list[str], dict[str, list[str]]]] = [
     ),
     *(
         (
+            "attention_decode.cu",
+            {"TYPE": "f16", "HEAD": head, "ROWS": rows, "VECTOR": 8},
+            ["sm_75", "sm_90"],
+            {"attention_decode": ["LDG.E.128"]},
+        )
+        for head, rows in ((64, 1), (128, 8))
+    ),
+    *(
+        (
             "attention_mma.cu",
             {"TYPE": "f16", "HEAD": head},
             ["sm_80", "sm_120"],

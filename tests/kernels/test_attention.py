@@ -12,13 +12,15 @@ from hypothesis import strategies as st
 import tinygen as tg
 from tinygen import autograd
 from tinygen.backend import backend_named
+from tinygen.backend.launch import observed
+from tinygen.errors import UsageError
 from tinygen.tensor import Tensor
 
 DEVICE = os.environ.get("TINYGEN_TEST_DEVICE", "sim")
 SIM: Any = backend_named(DEVICE)
 pytestmark = pytest.mark.skipif(not SIM.launches, reason="no compiler or NVIDIA's headers")
 
-FLOAT32 = 2.0**-24
+FLOAT32, HALF = 2.0**-24, 2.0**-11
 
 
 @pytest.fixture(autouse=True)
@@ -97,6 +99,55 @@ def test_the_naive_rung_agrees(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_allclose(SIM.to_numpy(naive_lse), SIM.to_numpy(lse), atol=1e-6)
 
 
+@pytest.mark.parametrize("multiprocessors", [1, 12])
+@pytest.mark.parametrize(
+    ("B", "H", "group", "T", "S", "D", "options"),
+    [
+        (1, 1, 1, 1, 300, 16, {"causal": True}),
+        (2, 2, 4, 2, 257, 61, {"causal": True}),
+        (1, 1, 2, 3, 400, 128, {"causal": True, "window": 70}),
+        (1, 2, 1, 5, 130, 40, {"window": 40}),
+        (1, 1, 16, 1, 64, 64, {}),
+        (1, 1, 1, 4, 2, 16, {"causal": True}),  # two of the queries see no key
+    ],
+)
+def test_few_queries_split_over_the_keys(
+    B: int, H: int, group: int, T: int, S: int, D: int, options: dict[str, Any],
+    multiprocessors: int, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """By the decoding rung: against float64, with at most twice float32's own error; and in float16
+    within a rounding of the result of what float32 gives for the same numbers."""
+    monkeypatch.setattr(SIM, "rungs", {"attention": "decode"})
+    monkeypatch.setattr(SIM, "multiprocessors", multiprocessors, raising=False)
+    check(B, H, group, T, S, D, S, **options)
+    rng = np.random.default_rng(S)
+    shapes = [(B, H * group, T, D), (B, H, S, D), (B, H, S, D)]
+    halves = [rng.standard_normal(shape).astype("float16") for shape in shapes]
+    out, lse = SIM.attention_forward(*(SIM.asarray(x) for x in halves), **options)
+    floats = [SIM.asarray(x.astype("float32")) for x in halves]
+    exact, exact_lse = SIM.attention_forward(*floats, **options)
+    assert SIM.to_numpy(out).dtype == np.float16
+    np.testing.assert_allclose(SIM.to_numpy(out), SIM.to_numpy(exact), rtol=HALF, atol=2.0**-24)
+    np.testing.assert_allclose(SIM.to_numpy(lse), SIM.to_numpy(exact_lse), rtol=1e-6)
+
+
+def test_decoding_is_chosen_for_few_queries_and_many_keys() -> None:
+    rng = np.random.default_rng(3)
+    for T, S, wanted in ((1, 256, "decode"), (1, 255, "tiled"), (17, 256, "tiled")):
+        q, k, v = (
+            SIM.asarray(rng.standard_normal((1, 1, n, 16)).astype("float32")) for n in (T, S, S)
+        )
+        kernels: list[str] = []
+        with observed(lambda backend, kernel, kernels=kernels: kernels.append(kernel.name)):
+            SIM.attention_forward(q, k, v, causal=True)
+        assert kernels[0] == f"attention_{wanted}"
+        if wanted == "decode":
+            assert kernels[1:] == ["attention_combine"]
+    SIM.rungs["attention"] = "decode"
+    with pytest.raises(UsageError, match="1 to 16 queries for each key/value head, not 17"):
+        SIM.attention_forward(q, k, v, causal=True)
+
+
 def test_heads_are_read_and_written_where_they_lie_in_one_buffer() -> None:
     rng = np.random.default_rng(1)
     buffer, g = rng.standard_normal((2, 9, 4 * 8)), rng.standard_normal((2, 9, 2 * 8))
@@ -108,9 +159,6 @@ def test_heads_are_read_and_written_where_they_lie_in_one_buffer() -> None:
         found.append((y.numpy(), gradient.numpy()))
     for exact, value in zip(*found, strict=True):
         np.testing.assert_allclose(value, exact, atol=2e-6)
-
-
-HALF = 2.0**-11
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from tinygen.backend.device.attention_decode import FEW, MANY, decode, sharing
 from tinygen.backend.device.registry import serves
 from tinygen.backend.launch import Kernel, launch
+from tinygen.errors import UsageError
 
 Array = Any
 
@@ -52,7 +54,13 @@ def attention_forward(
     args = [*_spans(backend, q, k, v, target), lse, *sizes]
     args += [*_strides(q), *_strides(k), *_strides(target), *scale]
     rung = _rung(backend, q, k, v, target)
-    kernel, columns = _kernel(rung, "", q), _columns(D)
+    columns = _columns(D)
+    if rung == "decode":
+        types = {"TYPE": TYPES[q.dtype.name], "HEAD": columns}
+        arrays = {"q": q, "k": k, "v": v, "out": target, "lse": lse}
+        decode(backend, types, arrays, _strides, scale)
+        return _returned(out, target), lse
+    kernel = _kernel(rung, "", q)
     if rung == "naive":
         launch(backend, kernel, (T, H, B), (THREADS,), args, 4 * (D + THREADS + k.shape[2]))
     elif rung == "tiled":
@@ -60,10 +68,15 @@ def attention_forward(
     else:
         shared = _rows_of_shared(ROWS + 4 * STEP, columns)
         launch(backend, kernel, (-(-T // ROWS), H, B), (THREADS,), args, shared)
-    if out is not None and target is not out:
-        out[...] = target
-        target = out
-    return target, lse
+    return _returned(out, target), lse
+
+
+def _returned(out: Array | None, target: Array) -> Array:
+    """`target`, in the array that was given for it, if one was."""
+    if out is None or target is out:
+        return target
+    out[...] = target
+    return out
 
 
 @serves("attention_backward", dtypes=tuple(TYPES), fits=_fits)
@@ -123,11 +136,21 @@ def attention_backward(
 
 
 def _rung(backend: Any, *arrays: Array) -> str:
-    """The fastest for these arrays on this device, or the one that is wanted. Naive has no backward
-    of its own."""
+    """The fastest for these arrays on this device, or the one that is wanted. Naive and decode have
+    no backward of their own."""
     wanted: str | None = backend.rungs.get("attention")
+    if len(arrays) == FORWARD:
+        q, k = arrays[:2]
+        few = 0 < sharing(q, k) <= FEW
+        if wanted == "decode" and not few:
+            raise UsageError(
+                f"attention's rung 'decode' takes 1 to {FEW} queries for each key/value head, not "
+                f"{sharing(q, k)}; leave the choice to attention."
+            )
+        if wanted is None and few and k.shape[2] >= MANY:
+            return "decode"
     if wanted is not None:
-        return wanted if len(arrays) == FORWARD or wanted != "naive" else "tiled"
+        return wanted if len(arrays) == FORWARD or wanted not in ("naive", "decode") else "tiled"
     if arrays[0].dtype.itemsize != 2 or backend.compute_capability < 80 or arrays[0].shape[3] % 8:
         return "tiled"
     aligned = all(
