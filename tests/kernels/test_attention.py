@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import tinygen as tg
 from tinygen import autograd
 from tinygen.backend import backend_named
+from tinygen.backend.device import attention
 from tinygen.backend.launch import observed
 from tinygen.errors import UsageError
 from tinygen.tensor import Tensor
@@ -190,6 +191,11 @@ def test_tensor_cores_have_at_most_twice_the_error_of_a_plain_computation(
         plain = 2 * HALF * np.abs(exact).max() + 4 * HALF  # of the factors, and of the result
         assert error <= 2 * plain, f"{name}: {error:.2g} beyond {2 * plain:.2g}"
         assert np.isfinite(SIM.to_numpy(value)).all()
+
+
+def test_a_batch_beyond_the_axis_of_a_grid_goes_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attention, "MOST_BATCH", 2)
+    check(5, 2, 1, 9, 9, 16, 0, causal=True)
 
 
 def test_two_runs_give_the_same_bits() -> None:

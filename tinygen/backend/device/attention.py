@@ -22,6 +22,8 @@ EVERYTHING = 1 << 30
 THREADS = 128
 ROWS, STEP, BACK = 64, 64, 32
 """Of attention_mma.cu: rows of a block, and of a step forward and backward."""
+MOST_BATCH = 65_535
+"""Blocks along the last axis of a grid."""
 FORWARD = 4
 """Arrays of a forward pass: q, k, v, out."""
 TYPES = {"float32": "float", "float16": "f16"}
@@ -46,6 +48,13 @@ def attention_forward(
 ) -> tuple[Array, Array]:
     """(out (B, H, T_q, D), lse (B, H, T_q)), as the CPU's primitive; lse is +inf for a query that
     sees no key."""
+    if len(q) > MOST_BATCH:
+        out = _like(backend, q) if out is None else out
+        parts = [
+            attention_forward(backend, q[i], k[i], v[i], out=out[i], **options)[1]
+            for i in _batches(q)
+        ]
+        return out, backend.xp.concatenate(parts)
     q, k, v = _alike(backend, [_rows(backend, a) for a in (q, k, v)])
     B, H, T, D = q.shape
     target = _like(backend, q) if out is None or not _has_rows(out) else out
@@ -96,6 +105,14 @@ def attention_backward(
     **options: Any,
 ) -> tuple[Array, Array, Array]:
     """(dq, dk, dv), written into the views given or into fresh arrays."""
+    if len(q) > MOST_BATCH:
+        dq, dk, dv = (
+            _like(backend, a) if to is None else to for a, to in ((q, dq), (k, dk), (v, dv))
+        )
+        for i in _batches(q):
+            inputs = [a[i] for a in (g, q, k, v, out, lse)]
+            attention_backward(backend, *inputs, dq=dq[i], dk=dk[i], dv=dv[i], **options)
+        return dq, dk, dv
     g, out = (_rows(backend, a) for a in (g, out))
     q, k, v = _alike(backend, [_rows(backend, a) for a in (q, k, v)])
     (B, H, T, D), (_, kv_heads, keys, _) = q.shape, k.shape
@@ -197,6 +214,10 @@ def _scalars(
     reach = EVERYTHING if window is None else window - 1
     scale = 1.0 / sqrt(max(q.shape[3], 1)) if scale is None else scale
     return [np.float32(scale), np.int32(reach), np.int32(0 if causal else reach)]
+
+
+def _batches(q: Array) -> list[slice]:
+    return [slice(i, i + MOST_BATCH) for i in range(0, len(q), MOST_BATCH)]
 
 
 def _has_rows(a: Array) -> bool:
