@@ -115,15 +115,25 @@ DEVICE void adamw_element(float& p, float& m, float& v, float g, const adamw_sta
   p = s.decay * p - s.rate * m / (sqrtf(v) + s.damping);
 }
 
-// Naive: a thread an element.
+DEVICE adamw_state adamw_scalars(float decay, float rate, float damping, float clip) {
+  adamw_state s = {};
+  s.decay = decay;
+  s.rate = rate;
+  s.damping = damping;
+  s.clip = clip;
+  return s;
+}
+
+// Naive: a thread an element, 4 bytes an access; the scalars by value.
 extern "C" __global__ void adamw_naive(float* __restrict__ param, T* __restrict__ copy,
                                        float* __restrict__ m, float* __restrict__ v,
-                                       const T* __restrict__ grad,
-                                       const adamw_state* __restrict__ state, int64_t n,
-                                       float beta1, float beta2) {
+                                       const T* __restrict__ grad, int64_t n, float beta1,
+                                       float beta2, float decay, float rate, float damping,
+                                       float clip) {
   const int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
   if (i >= n) return;
-  adamw_element(param[i], m[i], v[i], to_float(grad[i]), *state, beta1, beta2);
+  const adamw_state s = adamw_scalars(decay, rate, damping, clip);
+  adamw_element(param[i], m[i], v[i], to_float(grad[i]), s, beta1, beta2);
   if (copy) copy[i] = from_float<T>(param[i]);
 }
 
@@ -165,11 +175,8 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 // The same with the scalars by value, for a step that no graph holds.
 extern "C" __global__ void __launch_bounds__(THREADS)
     adamw_update_by_value(float* param, T* copy, float* m, float* v, const T* grad, int64_t n,
-                          float beta1, float beta2, float decay, float rate, float damping) {
-  adamw_state s = {};
-  s.decay = decay;
-  s.rate = rate;
-  s.damping = damping;
-  s.clip = 1.0f;
+                          float beta1, float beta2, float decay, float rate, float damping,
+                          float clip) {
+  const adamw_state s = adamw_scalars(decay, rate, damping, clip);
   adamw_vectors(param, copy, m, v, grad, s, n, beta1, beta2);
 }

@@ -32,39 +32,94 @@ struct row_loss {
   float loss;
 };
 
-// Naive: a thread a row; three passes over its logits for loss and gradient, in uncoalesced pieces.
-extern "C" __global__ void cross_entropy_naive(T* __restrict__ losses, T* __restrict__ dlogits,
-                                               const T* __restrict__ logits,
-                                               const int64_t* __restrict__ targets, int rows,
-                                               int classes, float scale, float smoothing,
-                                               float z_loss, int64_t ignore) {
+// ---- naive: a thread a row, in uncoalesced pieces
+
+// Two passes over the row.
+DEVICE row_loss loss_of_thread(const T* row, int64_t target, int classes, float smoothing,
+                               float z_loss) {
+  row_loss r = {{to_float(row[0]), 0.0f}, 0.0f, 0.0f};
+  int at = 0;  // the place of the largest, whose term is left out
+  for (int i = 1; i < classes; i++) {
+    const float value = to_float(row[i]);
+    if (value > r.sum.largest) r.sum.largest = value, at = i;
+  }
+  float total = 0.0f;
+  for (int i = 0; i < classes; i++) {
+    const float below = to_float(row[i]) - r.sum.largest, term = expf(below);
+    if (i != at) r.sum.others += term;
+    total += below;
+  }
+  const float log_sum = r.sum.log_sum(), lse = r.sum.largest + log_sum;
+  r.nll = (r.sum.largest - to_float(row[target])) + log_sum;
+  r.loss = (1.0f - smoothing) * r.nll + z_loss * lse * lse;
+  if (smoothing != 0.0f) r.loss += smoothing * (log_sum - total / classes);
+  return r;
+}
+
+// One pass more. `gradient` and `row` may be one place.
+DEVICE void gradient_of_thread(T* gradient, const T* row, const row_loss& r, int64_t target,
+                               int classes, float g, float smoothing, float z_loss) {
+  const float log_sum = r.sum.log_sum(), pull = 2.0f * z_loss * (r.sum.largest + log_sum);
+  for (int i = 0; i < classes; i++) {
+    const float probability = expf((to_float(row[i]) - r.sum.largest) - log_sum);
+    float slope = pull * probability - smoothing / classes;
+    slope += i == target ? expm1f(-r.nll) + smoothing : probability;
+    gradient[i] = from_float<T>(g * slope);
+  }
+}
+
+extern "C" __global__ void cross_entropy_forward_naive(
+    T* __restrict__ losses, float* __restrict__ shift, float* __restrict__ others,
+    float* __restrict__ nll, const T* __restrict__ logits, const int64_t* __restrict__ targets,
+    int rows, int classes, float smoothing, float z_loss, int64_t ignore) {
+  const int row = blockIdx.x * blockDim.x + threadIdx.x;
+  if (row >= rows) return;
+  row_loss r = {{0.0f, 0.0f}, 0.0f, 0.0f};
+  if (targets[row] != ignore) {
+    r = loss_of_thread(logits + (size_t)row * classes, targets[row], classes, smoothing, z_loss);
+  }
+  losses[row] = from_float<T>(r.loss);
+  shift[row] = r.sum.largest;
+  others[row] = r.sum.others;
+  nll[row] = r.nll;
+}
+
+extern "C" __global__ void cross_entropy_backward_naive(
+    T* __restrict__ dlogits, const T* __restrict__ g, const T* __restrict__ logits,
+    const float* __restrict__ shift, const float* __restrict__ others,
+    const float* __restrict__ nll, const int64_t* __restrict__ targets, int rows, int classes,
+    float smoothing, float z_loss, int64_t ignore) {
   const int row = blockIdx.x * blockDim.x + threadIdx.x;
   if (row >= rows) return;
   const size_t start = (size_t)row * classes;
-  const int64_t target = targets[row];
-  if (target == ignore) {
-    losses[row] = from_float<T>(0.0f);
+  if (targets[row] == ignore) {
     for (int i = 0; i < classes; i++) dlogits[start + i] = from_float<T>(0.0f);
     return;
   }
-  float m = -INFINITY, sum = 0.0f, total = 0.0f;
-  for (int i = 0; i < classes; i++) m = fmaxf(m, to_float(logits[start + i]));
-  for (int i = 0; i < classes; i++) {
-    sum += expf(to_float(logits[start + i]) - m);
-    total += to_float(logits[start + i]) - m;
-  }
-  const float log_sum = logf(sum), lse = m + log_sum;
-  const float nll = m - to_float(logits[start + target]) + log_sum;
-  const float mean_nll = log_sum - total / classes;
-  losses[row] =
-      from_float<T>((1.0f - smoothing) * nll + smoothing * mean_nll + z_loss * lse * lse);
-  for (int i = 0; i < classes; i++) {
-    const float probability = expf(to_float(logits[start + i]) - m) / sum;
-    const float wanted = (i == target ? 1.0f - smoothing : 0.0f) + smoothing / classes;
-    const float slope = (1.0f + 2.0f * z_loss * lse) * probability - wanted;
-    dlogits[start + i] = from_float<T>(scale * slope);
-  }
+  const row_loss r = {{shift[row], others[row]}, nll[row], 0.0f};
+  gradient_of_thread(dlogits + start, logits + start, r, targets[row], classes, to_float(g[row]),
+                     smoothing, z_loss);
 }
+
+extern "C" __global__ void cross_entropy_in_place_naive(T* __restrict__ losses, T* logits,
+                                                        const int64_t* __restrict__ targets,
+                                                        int rows, int classes, float scale,
+                                                        float smoothing, float z_loss,
+                                                        int64_t ignore) {
+  const int row = blockIdx.x * blockDim.x + threadIdx.x;
+  if (row >= rows) return;
+  T* x = logits + (size_t)row * classes;
+  row_loss r = {{0.0f, 0.0f}, 0.0f, 0.0f};
+  if (targets[row] == ignore) {
+    for (int i = 0; i < classes; i++) x[i] = from_float<T>(0.0f);
+  } else {
+    r = loss_of_thread(x, targets[row], classes, smoothing, z_loss);
+    gradient_of_thread(x, x, r, targets[row], classes, scale, smoothing, z_loss);
+  }
+  losses[row] = from_float<T>(r.loss);
+}
+
+// ---- a block a row
 
 // The loss of the block's row in one pass. The mean of the logits is taken of x - x[t], which at
 // logits of 1e8 still has digits; only label smoothing needs it.

@@ -15,6 +15,19 @@
 using T = TYPE;
 constexpr int VECTOR = 16 / sizeof(T);  // elements an access
 
+// Naive: a thread an element, for which it makes a whole block of Philox. Eight neighbours make the
+// same one.
+extern "C" __global__ void dropout_naive(T* __restrict__ y, uint8_t* __restrict__ mask,
+                                         const T* __restrict__ x,
+                                         const philox_state* __restrict__ state, int64_t n,
+                                         float p, float scale) {
+  const int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+  if (i >= n) return;
+  const bool kept = unit_float(philox_half_word(*state, i)) >= p;
+  y[i] = from_float<T>(kept ? to_float(x[i]) * scale : 0.0f);
+  if (mask) mask[i] = kept;
+}
+
 // A thread makes one block of Philox: eight uniforms for its eight neighbours. Bytes: a read and a
 // write of x; `mask` (n,), one byte each, may be null.
 extern "C" __global__ void __launch_bounds__(256)

@@ -31,12 +31,14 @@
 using T = TYPE;
 using F = ACTIVATION;
 
-// Naive: a block of 256 threads a group of an image, three passes over its stripe.
+// ---- naive: a block of 256 threads a group of an image
+
+// Three passes over its stripe.
 extern "C" __global__ void __launch_bounds__(256)
-    group_norm_naive(T* __restrict__ y, float* __restrict__ mean, float* __restrict__ rstd,
-                     const T* __restrict__ x, const T* __restrict__ weight,
-                     const T* __restrict__ bias, int positions, int channels, int groups,
-                     float eps) {
+    group_norm_naive(T* __restrict__ y, T* __restrict__ slope, float* __restrict__ mean,
+                     float* __restrict__ rstd, const T* __restrict__ x,
+                     const T* __restrict__ weight, const T* __restrict__ bias, int positions,
+                     int channels, int groups, float eps) {
   __shared__ float scratch[8];
   const int size = channels / groups, n = blockIdx.x / groups, group = blockIdx.x % groups;
   const size_t start = (size_t)n * positions * channels + group * size;
@@ -58,10 +60,54 @@ extern "C" __global__ void __launch_bounds__(256)
     if (weight) u *= to_float(weight[channel]);
     if (bias) u += to_float(bias[channel]);
     y[place] = from_float<T>(F::value(u));
+    if (slope) slope[place] = from_float<T>(F::slope(u));
   }
   if (threadIdx.x == 0) {
     mean[blockIdx.x] = m;
     rstd[blockIdx.x] = r;
+  }
+}
+
+// Two passes for dx, and a third for the image's dweight and dbias (N, C), in which a thread walks
+// down a channel.
+extern "C" __global__ void __launch_bounds__(256)
+    group_norm_backward_naive(T* __restrict__ dx, float* __restrict__ dweight,
+                              float* __restrict__ dbias, const T* __restrict__ g,
+                              const T* __restrict__ slope, const T* __restrict__ x,
+                              const T* __restrict__ weight, const float* __restrict__ mean,
+                              const float* __restrict__ rstd, int positions, int channels,
+                              int groups) {
+  __shared__ float scratch[16];
+  const int size = channels / groups, n = blockIdx.x / groups, group = blockIdx.x % groups;
+  const size_t start = (size_t)n * positions * channels + group * size;
+  const int count = positions * size;
+  const float m = mean[blockIdx.x], r = rstd[blockIdx.x];
+  float sums[2] = {0.0f, 0.0f};
+  for (int i = threadIdx.x; i < count; i += 256) {
+    const size_t place = start + (size_t)(i / size) * channels + i % size;
+    const float h = to_float(g[place]) * (slope ? to_float(slope[place]) : 1.0f) *
+                    (weight ? to_float(weight[group * size + i % size]) : 1.0f);
+    sums[0] += h;
+    sums[1] += h * (to_float(x[place]) - m) * r;
+  }
+  team_sums<8>(sums, scratch);
+  for (int i = threadIdx.x; dx && i < count; i += 256) {
+    const size_t place = start + (size_t)(i / size) * channels + i % size;
+    const float h = to_float(g[place]) * (slope ? to_float(slope[place]) : 1.0f) *
+                    (weight ? to_float(weight[group * size + i % size]) : 1.0f);
+    const float xhat = (to_float(x[place]) - m) * r;
+    dx[place] = from_float<T>(r * (h - sums[0] / count - xhat * (sums[1] / count)));
+  }
+  for (int c = threadIdx.x; c < size; c += 256) {
+    float dw = 0.0f, db = 0.0f;
+    for (int p = 0; p < positions; p++) {
+      const size_t place = start + (size_t)p * channels + c;
+      const float gu = to_float(g[place]) * (slope ? to_float(slope[place]) : 1.0f);
+      dw += gu * (to_float(x[place]) - m) * r;
+      db += gu;
+    }
+    dweight[(size_t)n * channels + group * size + c] = dw;
+    dbias[(size_t)n * channels + group * size + c] = db;
   }
 }
 

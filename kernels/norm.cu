@@ -39,17 +39,18 @@ constexpr int BLOCK = THREADS == 32 ? 128 : THREADS;  // threads of a block, (TH
 // Naive: a thread a row, three passes over it. A warp's 32 reads lie `columns` elements apart, so
 // that each moves 32 bytes for the 2 or 4 that it needs, and a few thousand rows leave most of the
 // GPU idle. Bytes: 3 reads and a write of x, in uncoalesced pieces.
-extern "C" __global__ void layer_norm_naive(T* __restrict__ y, float* __restrict__ mean,
-                                            float* __restrict__ rstd, const T* __restrict__ x,
-                                            const T* __restrict__ weight,
-                                            const T* __restrict__ bias, int rows, int columns,
-                                            float eps) {
+template <bool CENTRED>
+DEVICE void norm_of_thread(T* __restrict__ y, float* __restrict__ mean, float* __restrict__ rstd,
+                           const T* __restrict__ x, const T* __restrict__ weight,
+                           const T* __restrict__ bias, int rows, int columns, float eps) {
   const int row = blockIdx.x * blockDim.x + threadIdx.x;
   if (row >= rows) return;
   const size_t start = (size_t)row * columns;
-  float sum = 0.0f, squares = 0.0f;
-  for (int i = 0; i < columns; i++) sum += to_float(x[start + i]);
-  const float m = sum / columns;
+  float m = 0.0f, squares = 0.0f;
+  if (CENTRED) {
+    for (int i = 0; i < columns; i++) m += to_float(x[start + i]);
+    m /= columns;
+  }
   for (int i = 0; i < columns; i++) {
     const float centred = to_float(x[start + i]) - m;
     squares += centred * centred;
@@ -61,8 +62,19 @@ extern "C" __global__ void layer_norm_naive(T* __restrict__ y, float* __restrict
     if (bias) value += to_float(bias[i]);
     y[start + i] = from_float<T>(value);
   }
-  mean[row] = m;
+  if (CENTRED) mean[row] = m;
   rstd[row] = r;
+}
+
+extern "C" __global__ void layer_norm_naive(T* y, float* mean, float* rstd, const T* x,
+                                            const T* weight, const T* bias, int rows, int columns,
+                                            float eps) {
+  norm_of_thread<true>(y, mean, rstd, x, weight, bias, rows, columns, eps);
+}
+
+extern "C" __global__ void rms_norm_naive(T* y, float* rstd, const T* x, const T* weight,
+                                          int rows, int columns, float eps) {
+  norm_of_thread<false>(y, nullptr, rstd, x, weight, nullptr, rows, columns, eps);
 }
 
 // A block of 256 threads a row: neighbouring threads read neighbouring elements, and the sums are
@@ -200,20 +212,19 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 1)
 // ---- backward
 
 // Naive: a thread a row for dx, in two passes; the gradients of the weights are the next kernel's.
-extern "C" __global__ void layer_norm_backward_naive(T* __restrict__ dx, const T* __restrict__ g,
-                                                     const T* __restrict__ x,
-                                                     const T* __restrict__ weight,
-                                                     const float* __restrict__ mean,
-                                                     const float* __restrict__ rstd, int rows,
-                                                     int columns) {
+template <bool CENTRED>
+DEVICE void norm_backward_of_thread(T* __restrict__ dx, const T* __restrict__ g,
+                                    const T* __restrict__ x, const T* __restrict__ weight,
+                                    const float* __restrict__ mean,
+                                    const float* __restrict__ rstd, int rows, int columns) {
   const int row = blockIdx.x * blockDim.x + threadIdx.x;
   if (row >= rows) return;
   const size_t start = (size_t)row * columns;
-  const float m = mean[row], r = rstd[row];
+  const float m = CENTRED ? mean[row] : 0.0f, r = rstd[row];
   float sum = 0.0f, product = 0.0f;
   for (int i = 0; i < columns; i++) {
     const float h = to_float(g[start + i]) * (weight ? to_float(weight[i]) : 1.0f);
-    sum += h;
+    if (CENTRED) sum += h;
     product += h * (to_float(x[start + i]) - m) * r;
   }
   for (int i = 0; i < columns; i++) {
@@ -221,6 +232,17 @@ extern "C" __global__ void layer_norm_backward_naive(T* __restrict__ dx, const T
     const float xhat = (to_float(x[start + i]) - m) * r;
     dx[start + i] = from_float<T>(r * (h - sum / columns - xhat * (product / columns)));
   }
+}
+
+extern "C" __global__ void layer_norm_backward_naive(T* dx, const T* g, const T* x,
+                                                     const T* weight, const float* mean,
+                                                     const float* rstd, int rows, int columns) {
+  norm_backward_of_thread<true>(dx, g, x, weight, mean, rstd, rows, columns);
+}
+
+extern "C" __global__ void rms_norm_backward_naive(T* dx, const T* g, const T* x, const T* weight,
+                                                   const float* rstd, int rows, int columns) {
+  norm_backward_of_thread<false>(dx, g, x, weight, nullptr, rstd, rows, columns);
 }
 
 // The gradients of the weights, of rows of any length: block (i, k) of (32, 32) threads sums 32

@@ -47,5 +47,14 @@ template <int N> DEVICE uint32_t half_word(const uint64_t (&word)[N], int i) {
   return (uint32_t)(word[i / 2] >> (32 * (i % 2)));
 }
 
+// Half word n of a stream, by itself: the whole block is made for it.
+DEVICE uint32_t philox_half_word(const philox_state& state, uint64_t n) {
+  uint64_t word[4];
+  philox(word, state, n / 8);
+  const int i = n % 8;
+  const uint64_t low = i & 2 ? word[1] : word[0], high = i & 2 ? word[3] : word[2];
+  return (uint32_t)((i & 4 ? high : low) >> (32 * (i & 1)));
+}
+
 // Uniform in [0, 1), from the upper 24 bits.
 DEVICE float unit_float(uint32_t bits) { return (float)(bits >> 8) * 5.9604644775390625e-8f; }

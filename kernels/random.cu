@@ -8,6 +8,42 @@ extern "C" __global__ void random_advance(philox_state* state, uint64_t blocks) 
   philox_skip(state->block, blocks);
 }
 
+// Uniform numbers are low + scale u, brought into [least, most]. Product and sum are rounded apart,
+// as on the CPU: one fused operation would give other bits.
+DEVICE float uniform_of(uint32_t bits, float low, float scale, float least, float most) {
+  const float value = __fadd_rn(__fmul_rn(unit_float(bits), scale), low);
+  return fminf(fmaxf(value, least), most);
+}
+
+// Two standard normal numbers by Box-Muller, from the half words of the radius and of the angle.
+DEVICE void normals_of(float (&pair)[2], uint32_t radius_bits, uint32_t angle_bits) {
+  const float share = ((float)~radius_bits + 0.5f) * 2.3283064365386963e-10f;  // (0, 1]
+  const float radius = sqrtf(-2.0f * logf(share));
+  float cosine, sine;
+  sincospif(2.0f * unit_float(angle_bits), &sine, &cosine);
+  pair[0] = radius * cosine;
+  pair[1] = radius * sine;
+}
+
+// Naive: a number a thread, which makes a whole block of Philox for it; two of them for a normal
+// number.
+extern "C" __global__ void random_uniform_naive(float* __restrict__ out,
+                                                const philox_state* __restrict__ state, int64_t n,
+                                                float low, float scale, float least, float most) {
+  const int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+  if (i < n) out[i] = uniform_of(philox_half_word(*state, i), low, scale, least, most);
+}
+
+extern "C" __global__ void random_normal_naive(float* __restrict__ out,
+                                               const philox_state* __restrict__ state, int64_t n) {
+  const int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+  if (i >= n) return;
+  const int64_t pair = i / 2, pairs = (n + 1) / 2;
+  float both[2];
+  normals_of(both, philox_half_word(*state, pair), philox_half_word(*state, pairs + pair));
+  out[i] = i % 2 ? both[1] : both[0];
+}
+
 // Words (n,), four a thread: 64-bit integer arithmetic, about 60 multiplications for 32 bytes.
 extern "C" __global__ void __launch_bounds__(256)
     random_words(uint64_t* __restrict__ words, const philox_state* __restrict__ state, int64_t n) {
@@ -21,8 +57,7 @@ extern "C" __global__ void __launch_bounds__(256)
   }
 }
 
-// Uniform numbers (n,), low + scale u brought into [least, most], eight a thread. Product and sum
-// are rounded apart, as on the CPU: one fused operation would give other bits.
+// Uniform numbers (n,), eight a thread: all that a block of Philox has.
 extern "C" __global__ void __launch_bounds__(256)
     random_uniform(float* __restrict__ out, const philox_state* __restrict__ state, int64_t n,
                    float low, float scale, float least, float most) {
@@ -33,8 +68,7 @@ extern "C" __global__ void __launch_bounds__(256)
 #pragma unroll
   for (int i = 0; i < 8; i++) {
     if (block * 8 + i >= n) break;
-    const float value = __fadd_rn(__fmul_rn(unit_float(half_word(word, i)), scale), low);
-    out[block * 8 + i] = fminf(fmaxf(value, least), most);
+    out[block * 8 + i] = uniform_of(half_word(word, i), low, scale, least, most);
   }
 }
 
@@ -71,11 +105,9 @@ extern "C" __global__ void __launch_bounds__(256)
 #pragma unroll
   for (int i = 0; i < 8; i++) {
     if (first + i >= pairs) break;
-    const float share = ((float)~half_word(radii, i) + 0.5f) * 2.3283064365386963e-10f;  // (0, 1]
-    const float radius = sqrtf(-2.0f * logf(share));
-    float cosine, sine;
-    sincospif(2.0f * unit_float(half_word(angles, i)), &sine, &cosine);
-    out[2 * (first + i)] = radius * cosine;
-    if (2 * (first + i) + 1 < n) out[2 * (first + i) + 1] = radius * sine;
+    float both[2];
+    normals_of(both, half_word(radii, i), half_word(angles, i));
+    out[2 * (first + i)] = both[0];
+    if (2 * (first + i) + 1 < n) out[2 * (first + i) + 1] = both[1];
   }
 }

@@ -34,18 +34,34 @@ constexpr int BLOCK = THREADS == 32 ? 128 : THREADS;  // threads of a block, (TH
 // ---- forward
 
 // Naive: a thread a row, three passes. A warp's reads lie `columns` elements apart.
-extern "C" __global__ void softmax_naive(T* __restrict__ y, const T* __restrict__ x, int rows,
-                                         int columns) {
+template <bool LOGARITHM>
+DEVICE void softmax_of_thread(T* __restrict__ y, const T* __restrict__ x, int rows, int columns) {
   const int row = blockIdx.x * blockDim.x + threadIdx.x;
   if (row >= rows) return;
   const size_t start = (size_t)row * columns;
-  float m = -INFINITY, sum = 0.0f;
-  for (int i = 0; i < columns; i++) m = fmaxf(m, to_float(x[start + i]));
-  for (int i = 0; i < columns; i++) sum += expf(to_float(x[start + i]) - m);
-  const float scale = 1.0f / sum;
-  for (int i = 0; i < columns; i++) {
-    y[start + i] = from_float<T>(expf(to_float(x[start + i]) - m) * scale);
+  exp_sum s{to_float(x[start]), 0.0f};
+  int at = 0;  // the place of the largest, whose term is left out
+  for (int i = 1; i < columns; i++) {
+    const float value = to_float(x[start + i]);
+    if (value > s.largest) s.largest = value, at = i;
   }
+  for (int i = 0; i < columns; i++) {
+    const float term = expf(to_float(x[start + i]) - s.largest);
+    if (i != at) s.others += term;
+  }
+  const float log_sum = s.log_sum(), scale = s.scale();
+  for (int i = 0; i < columns; i++) {
+    const float below = to_float(x[start + i]) - s.largest;
+    y[start + i] = from_float<T>(LOGARITHM ? below - log_sum : expf(below) * scale);
+  }
+}
+
+extern "C" __global__ void softmax_naive(T* y, const T* x, int rows, int columns) {
+  softmax_of_thread<false>(y, x, rows, columns);
+}
+
+extern "C" __global__ void log_softmax_naive(T* y, const T* x, int rows, int columns) {
+  softmax_of_thread<true>(y, x, rows, columns);
 }
 
 // Online: a block of 256 threads a row finds maximum and sum in one pass, and writes in a second:
@@ -135,26 +151,39 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 1)
 
 // ---- backward
 
-// Naive: a thread a row, two passes.
-extern "C" __global__ void softmax_backward_naive(T* __restrict__ dx, const T* __restrict__ g,
-                                                  const T* __restrict__ y, int rows,
-                                                  int columns) {
-  const int row = blockIdx.x * blockDim.x + threadIdx.x;
-  if (row >= rows) return;
-  const size_t start = (size_t)row * columns;
-  float sum = 0.0f;
-  for (int i = 0; i < columns; i++) sum += to_float(g[start + i]) * to_float(y[start + i]);
-  for (int i = 0; i < columns; i++) {
-    dx[start + i] = from_float<T>(to_float(y[start + i]) * (to_float(g[start + i]) - sum));
-  }
-}
-
 template <bool LOGARITHM> DEVICE float softmax_term(float g, float y) {
   return LOGARITHM ? g : g * y;
 }
 
 template <bool LOGARITHM> DEVICE float softmax_gradient(float g, float y, float sum) {
   return LOGARITHM ? g - expf(y) * sum : y * (g - sum);
+}
+
+// Naive: a thread a row, two passes.
+template <bool LOGARITHM>
+DEVICE void softmax_backward_of_thread(T* __restrict__ dx, const T* __restrict__ g,
+                                       const T* __restrict__ y, int rows, int columns) {
+  const int row = blockIdx.x * blockDim.x + threadIdx.x;
+  if (row >= rows) return;
+  const size_t start = (size_t)row * columns;
+  float sum = 0.0f;
+  for (int i = 0; i < columns; i++) {
+    sum += softmax_term<LOGARITHM>(to_float(g[start + i]), to_float(y[start + i]));
+  }
+  for (int i = 0; i < columns; i++) {
+    const float slope = to_float(g[start + i]), value = to_float(y[start + i]);
+    dx[start + i] = from_float<T>(softmax_gradient<LOGARITHM>(slope, value, sum));
+  }
+}
+
+extern "C" __global__ void softmax_backward_naive(T* dx, const T* g, const T* y, int rows,
+                                                  int columns) {
+  softmax_backward_of_thread<false>(dx, g, y, rows, columns);
+}
+
+extern "C" __global__ void log_softmax_backward_naive(T* dx, const T* g, const T* y, int rows,
+                                                      int columns) {
+  softmax_backward_of_thread<true>(dx, g, y, rows, columns);
 }
 
 // A block of 256 threads a row, two passes; any number of columns.

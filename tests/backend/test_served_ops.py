@@ -1,10 +1,12 @@
 """Fused ops on the device "sim" (or TINYGEN_TEST_DEVICE), by the kernels that serve them: values
-and gradients are the CPU's, with rows in registers and without, from any layout."""
+and gradients are the CPU's by each rung of their ladders, from any layout."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -13,19 +15,21 @@ import pytest
 import tinygen as tg
 from tinygen import autograd, ops
 from tinygen.backend import backend_named
-from tinygen.backend.device import launching, linear_cross_entropy
-from tinygen.backend.device.registry import LAUNCHERS
+from tinygen.backend.device import launching, linear_cross_entropy, matmul_rungs
+from tinygen.backend.device.rungs import RUNGS
+from tinygen.backend.launch import observed
+from tinygen.errors import UsageError
 from tinygen.tensor import Tensor
 
 DEVICE = os.environ.get("TINYGEN_TEST_DEVICE", "sim")
 SIM: Any = backend_named(DEVICE)
-Case = tuple[Callable[..., Any], tuple[np.ndarray[Any, Any], ...], tuple[str, ...]]
+Case = tuple[Callable[..., Any], tuple[np.ndarray[Any, Any], ...]]
 
 pytestmark = pytest.mark.skipif(not SIM.launches, reason="the simulator needs g++ and cuda_bf16.h")
 
 
 def case(name: str, rng: np.random.Generator) -> Case:
-    """An op, its arrays, and the primitives that kernels are to serve."""
+    """An op and its arrays."""
 
     def normal(*shape: int) -> np.ndarray[Any, Any]:
         return rng.standard_normal(shape).astype(np.float32)
@@ -33,46 +37,42 @@ def case(name: str, rng: np.random.Generator) -> Case:
     ids = rng.integers(0, 7, (3, 14))
     targets = np.where(rng.random((3, 4)) < 0.3, -1, rng.integers(0, 20, (3, 4)))
     cases: dict[str, Case] = {
-        "layer_norm": (ops.layer_norm, (normal(2, 5, 36), normal(36), normal(36)), ("layer_norm",)),
-        "layer_norm plain": (ops.layer_norm, (normal(5, 33),), ("layer_norm",)),
-        "rms_norm": (ops.rms_norm, (normal(7, 36), normal(36)), ("rms_norm",)),
-        "rms_norm plain": (ops.rms_norm, (normal(3, 1),), ("rms_norm",)),
+        "layer_norm": (ops.layer_norm, (normal(2, 5, 36), normal(36), normal(36))),
+        "layer_norm plain": (ops.layer_norm, (normal(5, 33),)),
+        "rms_norm": (ops.rms_norm, (normal(7, 36), normal(36))),
+        "rms_norm plain": (ops.rms_norm, (normal(3, 1),)),
         "group_norm": (
             lambda x, w, b: ops.group_norm(x, 4, w, b, activation="silu"),
             (normal(2, 5, 3, 24), normal(24), normal(24)),
-            ("group_norm",),
         ),
-        "group_norm plain": (lambda x: ops.group_norm(x, 3), (normal(2, 7, 9),), ("group_norm",)),
-        "softmax": (ops.softmax, (normal(3, 2, 36),), ("softmax",)),
-        "softmax of columns": (lambda x: ops.softmax(x, axis=0), (normal(9, 4),), ("softmax",)),
-        "log_softmax": (ops.log_softmax, (normal(6, 36),), ("log_softmax",)),
+        "group_norm plain": (lambda x: ops.group_norm(x, 3), (normal(2, 7, 9),)),
+        "softmax": (ops.softmax, (normal(3, 2, 36),)),
+        "softmax of columns": (lambda x: ops.softmax(x, axis=0), (normal(9, 4),)),
+        "log_softmax": (ops.log_softmax, (normal(6, 36),)),
         "cross_entropy": (
             lambda x: ops.cross_entropy(
                 x, moved_like(x, targets), ignore_index=-1, label_smoothing=0.1, z_loss=1e-2
             ),
             (normal(3, 4, 20),),
-            ("cross_entropy",),
         ),
         "linear_cross_entropy": (
             lambda x, w: ops.linear_cross_entropy(
                 x, w, moved_like(x, targets), ignore_index=-1, label_smoothing=0.1, z_loss=1e-2
             ),
             (normal(3, 4, 6), normal(20, 6)),
-            ("linear_cross_entropy",),
         ),
-        "gelu": (ops.gelu, (4 * normal(3, 7, 4),), ("gelu_forward",)),
-        "gelu_tanh": (lambda x: ops.gelu(x, "tanh"), (4 * normal(83),), ("gelu_forward",)),
-        "silu": (ops.silu, (4 * normal(64, 4),), ("silu_forward",)),
-        "rope": (ops.rope, (normal(2, 5, 12),), ("rotate_pairs",)),
+        "gelu": (ops.gelu, (4 * normal(3, 7, 4),)),
+        "gelu_tanh": (lambda x: ops.gelu(x, "tanh"), (4 * normal(83),)),
+        "silu": (ops.silu, (4 * normal(64, 4),)),
+        "rope": (ops.rope, (normal(2, 5, 12),)),
         "rope of neighbours": (
             lambda x: ops.rope(x, interleaved=True),
             (normal(3, 16),),
-            ("rotate_pairs",),
         ),
+        "linear": (ops.linear, (normal(2, 5, 6), normal(7, 6), normal(7))),
         "embedding": (
             lambda w: ops.embedding(moved_like(w, ids), w),
             (normal(7, 12),),
-            ("embedding_backward",),
         ),
     }
     return cases[name]
@@ -82,8 +82,20 @@ NAMES = (
     *("layer_norm", "layer_norm plain", "rms_norm", "rms_norm plain"),
     *("group_norm", "group_norm plain", "softmax", "softmax of columns", "log_softmax"),
     *("cross_entropy", "linear_cross_entropy", "gelu", "gelu_tanh", "silu", "embedding"),
-    *("rope", "rope of neighbours"),
+    *("rope", "rope of neighbours", "linear"),
 )
+
+SHARED = {
+    "linear_cross_entropy": "cross_entropy",
+    "linear": "column_sums",  # the gradient of its bias
+    **dict.fromkeys(("gelu", "gelu_tanh", "silu"), "activation"),
+}
+
+
+def operation_of(name: str) -> str:
+    """Whose rungs serve a case."""
+    op = name.partition(" ")[0]
+    return SHARED.get(op, op)
 
 
 def moved_like(x: Any, array: Any) -> Any:
@@ -104,29 +116,21 @@ def values_and_gradients(
     return [t.to("cpu").numpy() for t in (y.detach(), *found)]
 
 
-OF_ROWS = ("layer_norm", "rms_norm", "softmax", "log_softmax")
-
-
 @pytest.mark.parametrize(
-    ("name", "registers"),
-    [(name, False) for name in NAMES]
-    + [(name, True) for name in NAMES if name.startswith(OF_ROWS)],
+    ("name", "rung"),
+    [(name, rung) for name in NAMES for rung in RUNGS[operation_of(name)]],
 )
-def test_an_op_by_kernels_is_that_of_the_cpu(
-    name: str, registers: bool, monkeypatch: pytest.MonkeyPatch
+def test_an_op_by_each_rung_is_that_of_the_cpu(
+    name: str, rung: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launching, "WORTH_COMPILING", 0 if registers else 1 << 60)
+    monkeypatch.setattr(SIM, "rungs", {operation_of(name): rung})
     monkeypatch.setattr(linear_cross_entropy, "LOGITS", 100)  # five rows at a time
-    function, arrays, primitives = case(name, np.random.default_rng(len(name)))
-    launched: list[str] = []
-    run = SIM.run
-    monkeypatch.setattr(
-        SIM, "run", lambda kernel, *rest: (launched.append(kernel.name), run(kernel, *rest))
-    )
-    assert all(any(served.startswith(p) for served in LAUNCHERS) for p in primitives)
+    function, arrays = case(name, np.random.default_rng(len(name)))
     wanted = values_and_gradients(function, arrays, "cpu")
-    found = values_and_gradients(function, arrays, DEVICE)
-    assert launched, "no kernel was launched"
+    with launched() as kernels:
+        found = values_and_gradients(function, arrays, DEVICE)
+    assert kernels, "no kernel was launched"
+    assert any(kernel.endswith("_naive") for kernel in kernels) == (rung == "naive")
     strided = values_and_gradients(function, arrays, DEVICE, strided=True)
     for a, b, c in zip(wanted, found, strided, strict=True):
         assert (b.shape, b.dtype) == (a.shape, a.dtype)
@@ -134,11 +138,58 @@ def test_an_op_by_kernels_is_that_of_the_cpu(
         np.testing.assert_array_equal(c, b)
 
 
+@contextmanager
+def launched() -> Iterator[list[str]]:
+    """The names of the kernels that are launched inside."""
+    names: list[str] = []
+    with observed(lambda backend, kernel: names.append(kernel.name)):
+        yield names
+
+
+def test_rows_lie_in_registers_where_that_is_worth_a_compilation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    x = SIM.asarray(np.ones((4, 40), np.float32))
+    for least, kernel in ((161, "softmax_online"), (160, "softmax_forward")):
+        monkeypatch.setattr(launching, "WORTH_COMPILING", least)
+        with launched() as kernels:
+            SIM.softmax(x)
+        assert kernels == [kernel]
+
+
+@pytest.mark.parametrize(
+    ("operation", "rung", "sentence"),
+    [
+        ("softmax", "fastest", "softmax has no rung 'fastest'; it has naive, online, registers"),
+        ("matmul", "chunks", "matmul has no rung 'chunks'; it has naive, tiled"),
+        ("soft_max", "naive", "no operation 'soft_max' has rungs; these have: activation, adamw"),
+    ],
+)
+def test_a_rung_that_there_is_not_is_named(
+    operation: str, rung: str, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever runs first, so that no misspelt choice goes unnoticed."""
+    monkeypatch.setattr(SIM, "rungs", {operation: rung})
+    with pytest.raises(UsageError, match=re.escape(sentence)):
+        SIM.softmax(SIM.asarray(np.ones((2, 3), np.float32)))
+
+
+def test_rows_too_long_for_registers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SIM, "rungs", {"softmax": "registers"})
+    x = SIM.asarray(np.ones((1, launching.LONGEST_IN_REGISTERS + 1), np.float32))
+    with pytest.raises(UsageError, match="takes rows of at most 16384 elements, not 16385"):
+        SIM.softmax(x)
+
+
+def test_the_table_of_rungs_is_that_of_matmul() -> None:
+    assert RUNGS["matmul"] == tuple(matmul_rungs.RUNGS)
+
+
 @pytest.mark.deep
 @pytest.mark.parametrize("name", NAMES)
 def test_an_op_in_float16(name: str) -> None:
     """That of the CPU in float32, from the same numbers, to the rounding of its results."""
-    function, arrays, _ = case(name, np.random.default_rng(len(name)))
+    function, arrays = case(name, np.random.default_rng(len(name)))
     halves = tuple(x.astype(np.float16) for x in arrays)
     wanted = values_and_gradients(function, tuple(x.astype(np.float32) for x in halves), "cpu")
     found = values_and_gradients(function, halves, DEVICE)
@@ -157,9 +208,10 @@ def test_float64_takes_the_plain_twin(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_allclose(again, slope, rtol=1e-10)
 
 
-@pytest.mark.parametrize("start", [0, 1])
-def test_adamw_by_kernel(start: int) -> None:
+@pytest.mark.parametrize(("start", "rung"), [(0, "vectors"), (1, "vectors"), (1, "naive")])
+def test_adamw_by_kernel(start: int, rung: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """From an aligned slice and from one that is not; several steps."""
+    monkeypatch.setattr(SIM, "rungs", {"adamw": rung})
     rng = np.random.default_rng(start)
     stored = [rng.standard_normal(1031).astype(np.float32) for _ in range(4)]
     stored[3] = np.abs(stored[3])
@@ -175,8 +227,12 @@ def test_adamw_by_kernel(start: int) -> None:
         np.testing.assert_allclose(SIM.to_numpy(b), a, rtol=1e-5, atol=1e-6)
 
 
-def test_random_numbers_of_the_device_are_those_of_the_cpu() -> None:
-    """And the streams stand at the same place after each draw; dropout draws its mask there."""
+@pytest.mark.parametrize("rung", RUNGS["random"])
+def test_random_numbers_of_the_device_are_those_of_the_cpu(
+    rung: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the streams stand at the same place after each draw."""
+    monkeypatch.setattr(SIM, "rungs", {"random": rung})
     here, there = tg.random.Generator(3), tg.random.Generator(3)
     for shape in ((7,), (3, 5), (), (0, 2), (2050,)):
         for draw in ("uniform", "normal"):
@@ -192,8 +248,12 @@ def test_random_numbers_of_the_device_are_those_of_the_cpu() -> None:
 
 
 @pytest.mark.parametrize("shape", [(40, 3), (2, 9, 128), (0, 4), ()])
-def test_dropout_draws_its_mask_inside(shape: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("rung", RUNGS["dropout"])
+def test_dropout_draws_its_mask_inside(
+    rung: str, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The CPU's mask, in forward, backward and second order; the stream stands where it should."""
+    monkeypatch.setattr(SIM, "rungs", {"dropout": rung})
     here, there = tg.random.Generator(3), tg.random.Generator(3)
     x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     for _ in range(2):

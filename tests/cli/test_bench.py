@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tinygen.backend import backend_named
+from tinygen.backend.device.rungs import RUNGS
 from tinygen.cli.main import main
 from tinygen.measure import LADDERS, ladder
 
@@ -16,8 +17,9 @@ needs_simulator = pytest.mark.skipif(
 @needs_simulator
 def test_a_rung_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "kernels", "--op", "softmax", "--json"]) == 0
-    naive, registers = json.loads(capsys.readouterr().out)["rungs"]
-    assert [naive["rung"], registers["rung"]] == ["naive", "registers"]
+    naive, online, registers = json.loads(capsys.readouterr().out)["rungs"]
+    assert [row["rung"] for row in (naive, online, registers)] == ["naive", "online", "registers"]
+    assert online["kernels"] == ["softmax_online"]
     assert naive["flops"] == registers["flops"]
     assert naive["times_least"] == 16.0  # a sector a load, and a second and third pass
     assert registers["times_least"] < 1.1
@@ -26,6 +28,13 @@ def test_a_rung_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
     captured = capsys.readouterr()
     assert "times least" in captured.out
     assert "1/1: softmax, registers" in captured.err
+
+
+@needs_simulator
+def test_every_operation_with_rungs_has_a_ladder() -> None:
+    climbed = {name.replace("-", "_").removesuffix("_backward") for name in LADDERS}
+    renamed = {"activation": "gelu", "column_sums": "bias_gradient"}
+    assert {renamed.get(operation, operation) for operation in RUNGS} == climbed
 
 
 @needs_simulator
@@ -57,4 +66,4 @@ def test_unknown_ladders_and_rungs_are_named(capsys: pytest.CaptureFixture[str])
     assert main(["bench", "kernels", "--op", "matmull"]) == 2
     assert "no ladder of 'matmull'; there are matmul, attention" in capsys.readouterr().err
     assert main(["bench", "kernels", "--op", "softmax", "--rung", "wgmma"]) == 2
-    assert "they have naive, registers" in capsys.readouterr().err
+    assert "they have naive, online, registers" in capsys.readouterr().err

@@ -77,7 +77,7 @@ def check(
     mean, rstd = launch("statistics", (groups, N), 32, row, row, *statistics)
     args = [tensor, tensor, x, w, b, mean, rstd, *sizes, np.int32(groups)]
     y, slope = launch("apply", grid, (32, 8), *args)
-    args = [tensor, row, row, x, w, b, *sizes, np.int32(groups), np.float32(EPS)]
+    args = [tensor, tensor, row, row, x, w, b, *sizes, np.int32(groups), np.float32(EPS)]
     naive = launch("naive", N * groups, 256, *args)
     decoded = [v if v is None else format.decode(v) for v in (x, w, b)]
     truth, plain = evaluated(normalised, format, *decoded, groups=groups)
@@ -88,7 +88,8 @@ def check(
     outputs = (format.decode(y), spread), (format.decode(slope), spread), (mean, largest)
     for i, (got, scale) in enumerate((*outputs, (rstd, 5 * truth[3].max()))):
         assert_accurate(got, truth[i], plain[i], format, f"output {i}", scale)
-    assert_accurate(format.decode(naive[0]), truth[0], plain[0], format, "naive y", spread)
+    for i, what in ((0, "naive y"), (1, "naive slope")):
+        assert_accurate(format.decode(naive[i]), truth[i], plain[i], format, what, spread)
 
     args = [out((N, chunks, 2, C)), g, slope, x, mean, *sizes, np.int32(groups)]
     (partial,) = launch("backward_sums", grid, (32, 8), *args)
@@ -96,13 +97,17 @@ def check(
     projection, dw, db = launch("projection", (groups, N), 32, *args, *sizes)
     args = [tensor, g, slope, x, w, mean, rstd, projection, *sizes, np.int32(groups)]
     (dx,) = launch("backward_apply", grid, (32, 8), *args)
+    args = [tensor, out((N, C)), out((N, C)), g, slope, x, w, mean, rstd, *sizes, np.int32(groups)]
+    naive = launch("backward_naive", N * groups, 256, *args)
     decoded = [v if v is None else format.decode(v) for v in (g, slope, x, w)]
     truth, plain = evaluated(gradients, format, *decoded, groups=groups)
     terms = np.abs(decoded[0] * decoded[1])
     scale = terms.sum((0, 1)).max() * 4  # xhat is hardly ever larger
-    assert_accurate(format.decode(dx), truth[0], plain[0], format, "dx", 9 * rstd.max() * weighed)
-    assert_accurate(dw.sum(0), truth[1], plain[1], format, "dw", scale)
-    assert_accurate(db.sum(0), truth[2], plain[2], format, "db", scale)
+    scales = 9 * rstd.max() * weighed, scale, scale
+    for rung, found in (("", (dx, dw, db)), ("naive ", naive)):
+        results = format.decode(found[0]), found[1].sum(0), found[2].sum(0)
+        for i, (got, what) in enumerate(zip(results, ("dx", "dw", "db"), strict=True)):
+            assert_accurate(got, truth[i], plain[i], format, rung + what, scales[i])
 
 
 @settings(max_examples=2)

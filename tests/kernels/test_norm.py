@@ -159,20 +159,36 @@ def test_norms_at_every_edge(config: Any, centred: bool) -> None:
         check(rows, rows, config, centred=centred, optional=bool(rows % 2))
 
 
-@settings(max_examples=3)
-@given(seed=st.integers(0, 2**32), rows=st.integers(1, 40))
-def test_the_naive_rung(seed: int, rows: int) -> None:
-    format, columns = FLOAT, 44
+def check_naive(seed: int, rows: int, format: Format, *, centred: bool) -> None:
+    columns, name = 44, "layer_norm" if centred else "rms_norm"
     fixed = {"TYPE": format.name, "COLUMNS": columns, "THREADS": 32, "VECTOR": 4}
     rng = np.random.default_rng(seed)
     x, g = (numbers(rng, format, rows, columns) for _ in range(2))
     w, b = (numbers(rng, format, columns) for _ in range(2))
-    y_out, row, sizes = out((rows, columns)), out(rows), [np.int32(rows), np.int32(columns)]
-    args = [y_out, row, row, x, w, b, *sizes, np.float32(EPS)]
-    y, mean, rstd = run("norm.cu", "layer_norm_naive", blocks(rows, 32), 32, args, **fixed)
-    truth, plain = evaluated(normalised, format, x, w, b, centred=True)
-    assert_accurate(y, truth[0], plain[0], format, "y")
-    args = [y_out, g, x, w, mean, rstd, *sizes]
-    (dx,) = run("norm.cu", "layer_norm_backward_naive", blocks(rows, 32), 32, args, **fixed)
-    truth, plain = evaluated(gradients, format, g, x, w, None, centred=True)
-    assert_accurate(dx, truth[0], plain[0], format, "dx")
+    bias, row = b if centred else None, [out(rows)] * (1 + centred)
+    y_out, sizes = out((rows, columns), format), [np.int32(rows), np.int32(columns)]
+    args = [y_out, *row, x, w, *([bias] if centred else []), *sizes, np.float32(EPS)]
+    y, *stats = run("norm.cu", f"{name}_naive", blocks(rows, 32), 32, args, **fixed)
+    decoded = [a if a is None else format.decode(a) for a in (x, w, bias)]
+    truth, plain = evaluated(normalised, format, *decoded, centred=centred)
+    assert_accurate(format.decode(y), truth[0], plain[0], format, "y")
+    args = [y_out, g, x, w, *stats, *sizes]
+    (dx,) = run("norm.cu", f"{name}_backward_naive", blocks(rows, 32), 32, args, **fixed)
+    decoded = [format.decode(a) for a in (g, x, w)]
+    truth, plain = evaluated(gradients, format, *decoded, None, centred=centred)
+    assert_accurate(format.decode(dx), truth[0], plain[0], format, "dx")
+
+
+@settings(max_examples=3)
+@given(seed=st.integers(0, 2**32), rows=st.integers(1, 40))
+@pytest.mark.parametrize(("format", "centred"), [(FLOAT, True), (BF16, False)])
+def test_the_naive_rung(format: Format, centred: bool, seed: int, rows: int) -> None:
+    check_naive(seed, rows, format, centred=centred)
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("format", [FLOAT, BF16, F16], ids=lambda f: f.name)
+@pytest.mark.parametrize("centred", [True, False], ids=["layer", "rms"])
+def test_the_naive_rung_at_every_edge(format: Format, centred: bool) -> None:
+    for rows in (1, 31, 32, 33):
+        check_naive(rows, rows, format, centred=centred)

@@ -48,10 +48,13 @@ def test_words_uniforms_and_normals(seed: int, block: int, n: int) -> None:
         if low:
             assert uniforms.min() >= low
         assert (uniforms == wanted).all()
+        assert (drawn("random_uniform_naive", n, "float32", *span) == wanted).all()
 
     normals = drawn("random_normal", blocks(n, 16), "float32")
     wanted = generator(seed, block).normal((n,))
     assert np.abs(normals - wanted).max() < 4e-6
+    naive = drawn("random_normal_naive", n, "float32")
+    assert naive.tobytes() == normals.tobytes()
 
 
 @given(block=PLACES, n=st.integers(0, 2**63))
@@ -69,10 +72,12 @@ def check_dropout(seed: int, n: int, format: Format, p: float) -> None:
     mask = generator(seed, seed).uniform((n,)) >= p
     for given_mask in (Out((n,), "uint8"), None):
         args = [out(n, format), given_mask, x, state, np.int64(n), np.float32(p), scale]
-        y, *masks = run("dropout.cu", "dropout", blocks(n, 2048), 256, args, TYPE=format.name)
-        assert all((m == mask).all() for m in masks)
         wanted = format.round(np.where(mask, format.decode(x) * scale, np.float32(0)))
-        assert (format.decode(y) == wanted).all()
+        for kernel, each in (("dropout", 8), ("dropout_naive", 1)):
+            grid = blocks(n, 256 * each)
+            y, *masks = run("dropout.cu", kernel, grid, 256, args, TYPE=format.name)
+            assert all((m == mask).all() for m in masks)
+            assert (format.decode(y) == wanted).all()
 
 
 @settings(max_examples=6)

@@ -11,7 +11,7 @@ from typing import Any
 
 from tinygen.backend.launch import Kernel, observed
 from tinygen.backend.simulator import Use
-from tinygen.measure.ladders import Rung
+from tinygen.measure.ladder import Rung
 
 SECTOR = 32
 """Bytes that global memory moves at least."""

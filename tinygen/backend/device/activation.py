@@ -19,6 +19,7 @@ from tinygen.backend.device.launching import (
     vector,
 )
 from tinygen.backend.device.registry import serves
+from tinygen.backend.device.rungs import rung_of
 from tinygen.backend.launch import Kernel, launch
 
 Array = Any
@@ -33,10 +34,12 @@ def activation_forward(
     h = like(backend, u)
     slope = like(backend, u) if with_derivative else None
     width = vector(backend, u.size, u, h, slope)
-    kernel = Kernel(
-        "activation.cu", "activation_forward", TYPE=type_of(u), ACTIVATION=name, VECTOR=width
-    )
-    grid = persistent(backend, blocks(u.size, 256 * width))
+    fixed = {"TYPE": type_of(u), "ACTIVATION": name, "VECTOR": width}
+    if rung_of(backend, "activation") == "naive":
+        kernel, grid = Kernel("activation.cu", "activation_naive", **fixed), blocks(u.size, 256)
+    else:
+        kernel = Kernel("activation.cu", "activation_forward", **fixed)
+        grid = persistent(backend, blocks(u.size, 256 * width))
     launch(backend, kernel, (grid,), (256,), [h, slope, u, np.int64(u.size)])
     return h, slope
 

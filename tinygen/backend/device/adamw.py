@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from tinygen.backend.device.launching import blocks, persistent, vector
+from tinygen.backend.device.rungs import rung_of
 from tinygen.backend.launch import Kernel, launch
 from tinygen.backend.numpy_backend.adamw import rate_and_damping
 
@@ -56,10 +57,14 @@ def adamw_by_kernel(
 ) -> None:
     """The same in one pass over the float32 vectors."""
     rate, damping = rate_and_damping(lr, beta1, beta2, eps, step)
-    scalars = (beta1, beta2, 1.0 - lr * weight_decay, rate, damping)
+    scalars = (beta1, beta2, 1.0 - lr * weight_decay, rate, damping, 1.0)
     # A slice may begin anywhere; its end is no multiple of four, which the kernel knows.
     width = vector(backend, 0, param, grad, m, v)
-    kernel = Kernel("adamw.cu", "adamw_update_by_value", TYPE="float", VECTOR=width)
+    fixed = {"TYPE": "float", "VECTOR": width}
+    if rung_of(backend, "adamw") == "naive":
+        kernel, grid = Kernel("adamw.cu", "adamw_naive", **fixed), blocks(param.size, THREADS)
+    else:
+        kernel = Kernel("adamw.cu", "adamw_update_by_value", **fixed)
+        grid = persistent(backend, blocks(param.size, THREADS * width))
     args = [param, None, m, v, grad, np.int64(param.size), *map(np.float32, scalars)]
-    grid = persistent(backend, blocks(param.size, THREADS * width))
     launch(backend, kernel, (grid,), (THREADS,), args)

@@ -10,6 +10,7 @@ import numpy as np
 
 from tinygen.backend.device.attention_decode import FEW, MANY, decode, sharing
 from tinygen.backend.device.registry import serves
+from tinygen.backend.device.rungs import wanted_rung
 from tinygen.backend.launch import Kernel, launch
 from tinygen.errors import UsageError
 
@@ -155,7 +156,7 @@ def attention_backward(
 def _rung(backend: Any, *arrays: Array) -> str:
     """The fastest for these arrays on this device, or the one that is wanted. Naive and decode have
     no backward of their own."""
-    wanted: str | None = backend.rungs.get("attention")
+    wanted = wanted_rung(backend, "attention")
     if len(arrays) == FORWARD:
         q, k = arrays[:2]
         few = 0 < sharing(q, k) <= FEW

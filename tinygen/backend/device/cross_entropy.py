@@ -1,4 +1,4 @@
-"""Softmax cross-entropy for integer targets, by kernels/cross_entropy.cu: one block a row."""
+"""Softmax cross-entropy for integer targets, by kernels/cross_entropy.cu."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from tinygen.backend.device.launching import (
     DTYPES,
+    blocks,
     contiguous,
     has_elements,
     like,
@@ -15,6 +16,7 @@ from tinygen.backend.device.launching import (
     vector,
 )
 from tinygen.backend.device.registry import serves
+from tinygen.backend.device.rungs import rung_of
 from tinygen.backend.launch import Kernel, launch
 
 Array = Any
@@ -50,9 +52,8 @@ def cross_entropy_forward(
     losses = backend.empty((rows,), logits.dtype)
     residual = Residual(*[backend.empty((rows,), np.float32) for _ in Residual._fields])
     args = [losses, *residual, logits, _classes(backend, targets)]
-    args += _options(logits, label_smoothing, ignore_index, z_loss)
-    kernel = _kernel(backend, "cross_entropy_forward", logits)
-    launch(backend, kernel, (rows,), (THREADS,), args)
+    options = _options(label_smoothing, z_loss, ignore_index)
+    _launch(backend, "forward", logits, args, options)
     return losses, residual
 
 
@@ -71,9 +72,8 @@ def cross_entropy_backward(
     logits = contiguous(backend, logits)
     dlogits = like(backend, logits)
     args = [dlogits, contiguous(backend, g), logits, *residual, _classes(backend, targets)]
-    args += _options(logits, label_smoothing, ignore_index, z_loss)
-    kernel = _kernel(backend, "cross_entropy_backward", logits, dlogits)
-    launch(backend, kernel, (len(logits),), (THREADS,), args)
+    options = _options(label_smoothing, z_loss, ignore_index)
+    _launch(backend, "backward", logits, args, options, dlogits)
     return dlogits
 
 
@@ -87,27 +87,34 @@ def cross_entropy_in_place(
     z_loss: float = 0.0,
 ) -> Array:
     """The losses (N,); logits (N, classes), contiguous, become `scale` times their gradient."""
-    rows, classes = logits.shape
-    losses = backend.empty((rows,), logits.dtype)
-    _, *options = _options(logits, label_smoothing, ignore_index, z_loss)
-    args = [losses, logits, _classes(backend, targets), np.int32(classes), np.float32(scale)]
-    kernel = _kernel(backend, "cross_entropy_in_place", logits)
-    launch(backend, kernel, (rows,), (THREADS,), [*args, *options])
+    losses = backend.empty((len(logits),), logits.dtype)
+    args = [losses, logits, _classes(backend, targets)]
+    options = [np.float32(scale), *_options(label_smoothing, z_loss, ignore_index)]
+    _launch(backend, "in_place", logits, args, options)
     return losses
 
 
-def _kernel(backend: Any, name: str, logits: Array, *others: Array) -> Kernel:
-    width = vector(backend, logits.shape[1], logits, *others)
-    return Kernel("cross_entropy.cu", name, TYPE=type_of(logits), VECTOR=width)
+def _launch(
+    backend: Any, part: str, logits: Array, args: list[Any], options: list[Any], *others: Array
+) -> None:
+    """A kernel of the ladder: arrays, sizes, options. `others` are accessed as the logits are."""
+    rows, classes = logits.shape
+    width = vector(backend, classes, logits, *others)
+    fixed = {"TYPE": type_of(logits), "VECTOR": width}
+    if rung_of(backend, "cross_entropy") == "naive":
+        kernel = Kernel("cross_entropy.cu", f"cross_entropy_{part}_naive", **fixed)
+        grid, sizes = blocks(rows, THREADS), [np.int32(rows)]
+    else:
+        kernel = Kernel("cross_entropy.cu", f"cross_entropy_{part}", **fixed)
+        grid, sizes = rows, []
+    args = [*args, *sizes, np.int32(classes), *options]
+    launch(backend, kernel, (grid,), (THREADS,), args)
 
 
 def _classes(backend: Any, targets: Array) -> Array:
     return contiguous(backend, targets.astype(np.int64))
 
 
-def _options(
-    logits: Array, label_smoothing: float, ignore_index: int | None, z_loss: float
-) -> list[Any]:
+def _options(label_smoothing: float, z_loss: float, ignore_index: int | None) -> list[Any]:
     ignored = NO_TARGET if ignore_index is None else ignore_index
-    smoothing, z = np.float32(label_smoothing), np.float32(z_loss)
-    return [np.int32(logits.shape[1]), smoothing, z, np.int64(ignored)]
+    return [np.float32(label_smoothing), np.float32(z_loss), np.int64(ignored)]

@@ -10,12 +10,13 @@ import numpy as np
 from tinygen.backend.device.launching import DTYPES, blocks, contiguous, like, type_of
 from tinygen.backend.device.random import stream_state
 from tinygen.backend.device.registry import serves
+from tinygen.backend.device.rungs import rung_of
 from tinygen.backend.launch import Kernel, launch
 
 Array = Any
 
-ELEMENTS = 8 * 256
-"""Of a block: eight uniforms a thread."""
+THREADS = 256
+"""Each of which draws eight uniforms."""
 
 
 def _fits(arrays: Sequence[Array], *_: Any) -> bool:
@@ -31,7 +32,8 @@ def dropout(backend: Any, x: Array, p: float, key: int, block: int) -> Array:
     y = like(backend, x)
     scale = x.dtype.type(1 / (1 - p))
     args = [y, None, x, stream_state(backend, key, block), np.int64(x.size)]
-    kernel = Kernel("dropout.cu", "dropout", TYPE=type_of(x))
-    grid = (blocks(x.size, ELEMENTS),)
-    launch(backend, kernel, grid, (256,), [*args, np.float32(p), np.float32(scale)])
+    naive = rung_of(backend, "dropout") == "naive"
+    kernel = Kernel("dropout.cu", "dropout_naive" if naive else "dropout", TYPE=type_of(x))
+    grid = (blocks(x.size, THREADS if naive else 8 * THREADS),)
+    launch(backend, kernel, grid, (THREADS,), [*args, np.float32(p), np.float32(scale)])
     return y

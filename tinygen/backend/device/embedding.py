@@ -9,6 +9,7 @@ import numpy as np
 
 from tinygen.backend.device.launching import DTYPES, blocks, contiguous, type_of, vector
 from tinygen.backend.device.registry import serves
+from tinygen.backend.device.rungs import rung_of
 from tinygen.backend.launch import Kernel, launch
 
 Array = Any
@@ -26,6 +27,12 @@ def embedding_backward(backend: Any, g: Array, ids: Array, rows: int) -> Array:
     """g (N, width), ids (N,) integers in [0, rows) -> (rows, width): row i sums g[ids == i]."""
     g, ids = contiguous(backend, g), contiguous(backend, ids.astype(np.int64))
     n, width = g.shape
+    if rung_of(backend, "embedding") == "naive":
+        dweight = backend.empty((rows, width), g.dtype)
+        kernel = Kernel("embedding.cu", "embedding_backward_naive", TYPE=type_of(g), VECTOR=1)
+        args = [dweight, g, ids, np.int64(n), np.int32(rows), np.int32(width)]
+        launch(backend, kernel, (blocks(dweight.size, 256),), (256,), args)
+        return dweight
     order = backend.xp.argsort(ids, kind="stable").astype(np.int64)
     dweight = backend.xp.zeros((rows, width), g.dtype)
     chunks = blocks(n, CHUNK)

@@ -19,6 +19,7 @@ from tinygen.backend.device.launching import (
     vector,
 )
 from tinygen.backend.device.registry import serves
+from tinygen.backend.device.rungs import rung_of
 from tinygen.backend.launch import Kernel, launch
 
 Array = Any
@@ -53,10 +54,16 @@ def group_norm_forward(
     y = like(backend, x)
     slope = like(backend, x) if activation and with_derivative else None
     fixed = _fixed(backend, x, activation, y, slope)
-    grid = _grid(backend, N, positions, C, fixed)
-    chunks, sizes = grid[1], [np.int32(positions), np.int32(C)]
-    partial = backend.empty((N, chunks, 2, C), np.float32)
     mean, rstd = (backend.empty((N, groups), np.float32) for _ in range(2))
+    sizes = [np.int32(positions), np.int32(C)]
+    if rung_of(backend, "group_norm") == "naive":
+        kernel = Kernel("group_norm.cu", "group_norm_naive", **fixed)
+        args = [y, slope, mean, rstd, x, weight, bias, *sizes, np.int32(groups), np.float32(eps)]
+        launch(backend, kernel, (N * groups,), (256,), args)
+        return y, mean, rstd, slope
+    grid = _grid(backend, N, positions, C, fixed)
+    chunks = grid[1]
+    partial = backend.empty((N, chunks, 2, C), np.float32)
     kernel = Kernel("group_norm.cu", "group_norm_sums", **fixed)
     launch(backend, kernel, grid, BLOCK, [partial, x, *sizes])
     kernel = Kernel("group_norm.cu", "group_norm_statistics", **fixed)
@@ -87,21 +94,27 @@ def group_norm_backward(
     positions = x.size // (N * C)
     dx = like(backend, x) if needs[0] else None
     fixed = _fixed(backend, x, None, g, slope, dx)
-    grid = _grid(backend, N, positions, C, fixed)
-    chunks, sizes = grid[1], [np.int32(positions), np.int32(C)]
-    partial = backend.empty((N, chunks, 2, C), np.float32)
-    kernel = Kernel("group_norm.cu", "group_norm_backward_sums", **fixed)
-    args = [partial, g, slope, x, mean, *sizes, np.int32(groups)]
-    launch(backend, kernel, grid, BLOCK, args)
-    projection = backend.empty((N, 2, groups), np.float32)
-    dweight, dbias = (backend.empty((N, C), np.float32) for _ in range(2))
-    kernel = Kernel("group_norm.cu", "group_norm_projection", **fixed)
-    args = [projection, dweight, dbias, partial, weight, rstd, np.int32(chunks), *sizes]
-    launch(backend, kernel, (groups, N), (32,), args)
-    if dx is not None:
-        kernel = Kernel("group_norm.cu", "group_norm_backward_apply", **fixed)
-        args = [dx, g, slope, x, weight, mean, rstd, projection, *sizes, np.int32(groups)]
+    sizes = [np.int32(positions), np.int32(C)]
+    dweight, dbias = (backend.empty((N, C), np.float32) for _ in range(2))  # of each image
+    if rung_of(backend, "group_norm") == "naive":
+        kernel = Kernel("group_norm.cu", "group_norm_backward_naive", **fixed)
+        args = [dx, dweight, dbias, g, slope, x, weight, mean, rstd, *sizes, np.int32(groups)]
+        launch(backend, kernel, (N * groups,), (256,), args)
+    else:
+        grid = _grid(backend, N, positions, C, fixed)
+        chunks = grid[1]
+        partial = backend.empty((N, chunks, 2, C), np.float32)
+        kernel = Kernel("group_norm.cu", "group_norm_backward_sums", **fixed)
+        args = [partial, g, slope, x, mean, *sizes, np.int32(groups)]
         launch(backend, kernel, grid, BLOCK, args)
+        projection = backend.empty((N, 2, groups), np.float32)
+        kernel = Kernel("group_norm.cu", "group_norm_projection", **fixed)
+        args = [projection, dweight, dbias, partial, weight, rstd, np.int32(chunks), *sizes]
+        launch(backend, kernel, (groups, N), (32,), args)
+        if dx is not None:
+            kernel = Kernel("group_norm.cu", "group_norm_backward_apply", **fixed)
+            args = [dx, g, slope, x, weight, mean, rstd, projection, *sizes, np.int32(groups)]
+            launch(backend, kernel, grid, BLOCK, args)
     return (
         dx,
         column_sums(backend, dweight, x.dtype) if needs[1] else None,

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from tinygen.backend.device.rungs import RUNGS, rung_of, wanted_rung
 from tinygen.backend.launch import Kernel, launch
+from tinygen.errors import UsageError
 
 Array = Any
 
@@ -99,6 +101,18 @@ def in_registers(x: Array) -> bool:
     return columns <= LONGEST_IN_REGISTERS and rows * columns >= WORTH_COMPILING
 
 
+def rung_of_rows(backend: Any, operation: str, x: Array) -> str:
+    """The rung for a matrix whose rows are reduced: "registers" if they are worth it, else the one
+    below, or what is wanted."""
+    wanted = wanted_rung(backend, operation)
+    if wanted == "registers" and x.shape[1] > LONGEST_IN_REGISTERS:
+        raise UsageError(
+            f"{operation}'s rung 'registers' takes rows of at most {LONGEST_IN_REGISTERS} "
+            f"elements, not {x.shape[1]}; leave the choice to {operation}."
+        )
+    return wanted or RUNGS[operation][-1 if in_registers(x) else -2]
+
+
 def rows_grid(
     backend: Any, rows: int, threads: int, resident: int = THREADS_WITH_ROWS
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -122,6 +136,12 @@ def bias_gradient(backend: Any, g: Array) -> Array:
     """The sums of g (rows, columns) over its rows."""
     g = as_matrix(backend, g)
     rows, columns = g.shape
+    if rung_of(backend, "column_sums") == "naive":
+        sums = backend.empty((columns,), g.dtype)
+        kernel = Kernel("column_sums.cu", "column_sums_naive", TYPE=type_of(g))
+        args = [sums, g, np.int32(rows), np.int32(columns)]
+        launch(backend, kernel, (blocks(columns, 256),), (256,), args)
+        return sums
     across = blocks(columns, 32)
     slices = blocks(persistent(backend, across * blocks(rows, 32), 1024), across)
     partial = backend.empty((slices, columns), np.float32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from tinygen.backend.device.rungs import wanted_rung
 from tinygen.errors import UsageError
 
 Array = Any
@@ -60,9 +61,7 @@ def matrix_of(backend: Any, x: Array) -> Matrix:
 def chosen_rung(backend: Any, left: Matrix, right: Matrix, wanted: str | None) -> str:
     """The fastest that can multiply these matrices on this device, or the one that is wanted.
     Raises UsageError where that cannot."""
-    wanted = wanted or backend.rungs.get("matmul")
-    if wanted is not None and wanted not in RUNGS:
-        raise UsageError(f"matmul has no rung {wanted!r}; it has {', '.join(RUNGS)}.")
+    wanted = wanted_rung(backend, "matmul", wanted)
     if not left.array.size or not right.array.size:
         return "registers"  # which asks nothing of where nothing lies
     if wanted is None:

@@ -14,10 +14,10 @@ from tinygen.backend.device.launching import (
     column_sums,
     contiguous,
     has_elements,
-    in_registers,
     like,
     persistent,
     rows_grid,
+    rung_of_rows,
     team,
     type_of,
     vector,
@@ -79,15 +79,20 @@ def _forward(
     of_layer = name == "layer_norm"
     statistics = [backend.empty((rows,), np.float32) for _ in range(1 + of_layer)]
     affine = [v if v is None else contiguous(backend, v) for v in (weight, bias)][: 1 + of_layer]
-    if in_registers(source):
+    rung, sizes = rung_of_rows(backend, name, source), [np.int32(columns), np.float32(eps)]
+    if rung == "registers":
         threads, fixed = _fixed(backend, source, y, *affine)
         args = [y, None, *statistics, source, None, *affine, np.int32(rows), np.float32(eps)]
         grid = rows_grid(backend, rows, threads)
         launch(backend, Kernel("norm.cu", f"{name}_forward", **fixed), *grid, args)
-    else:
-        args = [y, *statistics, source, *affine, np.int32(columns), np.float32(eps)]
+    elif rung == "block":
+        args = [y, *statistics, source, *affine, *sizes]
         kernel = Kernel("norm.cu", f"{name}_long", TYPE=type_of(x))
         launch(backend, kernel, (rows,), (256,), args)
+    else:
+        args = [y, *statistics, source, *affine, np.int32(rows), *sizes]
+        kernel = Kernel("norm.cu", f"{name}_naive", TYPE=type_of(x))
+        launch(backend, kernel, (blocks(rows, 256),), (256,), args)
     return y.reshape(x.shape), *statistics
 
 
@@ -111,17 +116,22 @@ def _backward(
     def partial(slices: int) -> list[Array | None]:
         return [backend.empty((slices, columns), np.float32) if n else None for n in needs[1:]]
 
-    if in_registers(source):
+    rung = rung_of_rows(backend, name, source)
+    if rung == "registers":
         threads, fixed = _fixed(backend, source, grad, dx, weight)
         grid, block = rows_grid(backend, rows, threads, THREADS_WITH_SUMS)
         sums = partial(grid[0])
         args = [dx, *sums[: 1 + of_layer], grad, source, weight, *statistics, None, np.int32(rows)]
         launch(backend, Kernel("norm.cu", f"{name}_backward", **fixed), grid, block, args)
     else:
-        if dx is not None:
-            args = [dx, grad, source, weight, *statistics, np.int32(columns)]
+        args = [dx, grad, source, weight, *statistics]
+        if dx is not None and rung == "block":
             kernel = Kernel("norm.cu", f"{name}_backward_long", TYPE=type_of(x))
-            launch(backend, kernel, (rows,), (256,), args)
+            launch(backend, kernel, (rows,), (256,), [*args, np.int32(columns)])
+        elif dx is not None:
+            kernel = Kernel("norm.cu", f"{name}_backward_naive", TYPE=type_of(x))
+            args += [np.int32(rows), np.int32(columns)]
+            launch(backend, kernel, (blocks(rows, 256),), (256,), args)
         across = blocks(columns, 32)
         slices = blocks(persistent(backend, across * blocks(rows, 32), 1024), across)
         sums = partial(slices)

@@ -8,6 +8,7 @@ import numpy as np
 
 from tinygen.backend.device.launching import blocks
 from tinygen.backend.device.registry import serves
+from tinygen.backend.device.rungs import rung_of
 from tinygen.backend.launch import Kernel, launch
 
 Array = Any
@@ -23,8 +24,7 @@ def random_uniform(
     out = backend.empty((n,), np.float32)
     args = [out, stream_state(backend, key, block), np.int64(n)]
     args += [np.float32(value) for value in (low, span, least, most)]
-    kernel = Kernel("random.cu", "random_uniform")
-    launch(backend, kernel, (blocks(n, 8 * THREADS),), (THREADS,), args)
+    _launch(backend, "random_uniform", n, 8, args)
     return out
 
 
@@ -32,10 +32,15 @@ def random_uniform(
 def random_normal(backend: Any, key: int, block: int, n: int) -> Array:
     """n standard normal float32 numbers."""
     out = backend.empty((n,), np.float32)
-    args = [out, stream_state(backend, key, block), np.int64(n)]
-    kernel = Kernel("random.cu", "random_normal")
-    launch(backend, kernel, (blocks(n, 16 * THREADS),), (THREADS,), args)
+    _launch(backend, "random_normal", n, 16, [out, stream_state(backend, key, block), np.int64(n)])
     return out
+
+
+def _launch(backend: Any, name: str, n: int, each: int, args: list[Any]) -> None:
+    """n numbers, `each` a thread."""
+    if rung_of(backend, "random") == "naive":
+        name, each = f"{name}_naive", 1
+    launch(backend, Kernel("random.cu", name), (blocks(n, each * THREADS),), (THREADS,), args)
 
 
 def stream_state(backend: Any, key: int, block: int) -> Array:

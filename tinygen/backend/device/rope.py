@@ -17,6 +17,7 @@ from tinygen.backend.device.launching import (
     vector,
 )
 from tinygen.backend.device.registry import serves
+from tinygen.backend.device.rungs import rung_of
 from tinygen.backend.launch import Kernel, launch
 
 Array = Any
@@ -32,8 +33,12 @@ def rotate_pairs(
     (tokens, half), rows = cos.shape, x.size // x.shape[-1]
     width = vector(backend, half, x, y, cos, sin)
     fixed = {"VECTOR": width, "INTERLEAVED": int(interleaved)}
-    kernel = Kernel("rope.cu", "rope_rotate", TYPE=type_of(x), **fixed)
+    if rung_of(backend, "rope") == "naive":
+        kernel = Kernel("rope.cu", "rope_naive", TYPE=type_of(x), **fixed)
+        grid = blocks(rows * half, 256)
+    else:
+        kernel = Kernel("rope.cu", "rope_rotate", TYPE=type_of(x), **fixed)
+        grid = persistent(backend, blocks(rows * half // width, 256))
     args = [y, x, cos, sin, np.int64(rows), np.int32(tokens), np.int32(half)]
-    grid = persistent(backend, blocks(rows * half // width, 256))
     launch(backend, kernel, (grid,), (256,), [*args, np.float32(-1 if back else 1)])
     return y
