@@ -28,35 +28,42 @@ extern "C" __global__ void dropout_naive(T* __restrict__ y, uint8_t* __restrict_
   if (mask) mask[i] = kept;
 }
 
-// A thread makes one block of Philox: eight uniforms for its eight neighbours. Bytes: a read and a
-// write of x; `mask` (n,), one byte each, may be null.
+// A thread makes one block of Philox, eight uniforms, and hands the eight decisions on as bits to
+// the lanes that load those places: a warp takes its 256 elements in rows of 16 bytes a lane, so
+// that neighbouring lanes read and write neighbours. Bytes: a read and a write of x; `mask` (n,),
+// one byte each, may be null.
 extern "C" __global__ void __launch_bounds__(256)
     dropout(T* __restrict__ y, uint8_t* __restrict__ mask, const T* __restrict__ x,
             const philox_state* __restrict__ state, int64_t n, float p, float scale) {
-  const int64_t block = (int64_t)blockIdx.x * 256 + threadIdx.x, start = block * 8;
-  if (start >= n) return;
+  const int lane = threadIdx.x % 32;
+  const int64_t thread = (int64_t)blockIdx.x * 256 + threadIdx.x, first = (thread - lane) * 8;
   uint64_t word[4];
-  philox(word, *state, block);
-  if (start + 8 > n) {  // the last thread, one by one
+  philox(word, *state, thread);
+  uint32_t drawn = 0;
 #pragma unroll
-    for (int i = 0; i < 8; i++) {
-      if (start + i >= n) break;
-      const bool kept = unit_float(half_word(word, i)) >= p;
-      y[start + i] = from_float<T>(kept ? to_float(x[start + i]) * scale : 0.0f);
-      if (mask) mask[start + i] = kept;
+  for (int i = 0; i < 8; i++) drawn |= (uint32_t)(unit_float(half_word(word, i)) >= p) << i;
+#pragma unroll
+  for (int row = 0; row < 8 / VECTOR; row++) {
+    const int place = (row * 32 + lane) * VECTOR;  // among the warp's
+    const uint32_t kept = __shfl_sync(0xffffffffu, drawn, place / 8) >> place % 8;
+    const int64_t start = first + place;
+    if (start + VECTOR > n) {  // the last ones, one by one
+      for (int64_t i = start; i < n; i++) {
+        const bool keep = kept >> (i - start) & 1;
+        y[i] = from_float<T>(keep ? to_float(x[i]) * scale : 0.0f);
+        if (mask) mask[i] = keep;
+      }
+      continue;
     }
-    return;
-  }
-#pragma unroll
-  for (int i = 0; i < 8; i += VECTOR) {
     float value[VECTOR];
-    load(value, x + start + i);
+    packed<uint8_t, VECTOR> keep;
+    load(value, x + start);
 #pragma unroll
     for (int j = 0; j < VECTOR; j++) {
-      const bool kept = unit_float(half_word(word, i + j)) >= p;
-      value[j] = kept ? value[j] * scale : 0.0f;
-      if (mask) mask[start + i + j] = kept;
+      keep.element[j] = kept >> j & 1;
+      value[j] = keep.element[j] ? value[j] * scale : 0.0f;
     }
-    store(y + start + i, value);
+    store(y + start, value);
+    if (mask) store_packed(mask + start, keep);
   }
 }

@@ -68,8 +68,8 @@ extern "C" __global__ void __launch_bounds__(256)
   }
 }
 
-// Two passes for dx, and a third for the image's dweight and dbias (N, C), in which a thread walks
-// down a channel.
+// Two passes: a thread walks down a channel for the image's dweight and dbias (N, C), of which the
+// means of the group are made; most threads have no channel. Then all of them write dx.
 extern "C" __global__ void __launch_bounds__(256)
     group_norm_backward_naive(T* __restrict__ dx, float* __restrict__ dweight,
                               float* __restrict__ dbias, const T* __restrict__ g,
@@ -78,26 +78,11 @@ extern "C" __global__ void __launch_bounds__(256)
                               const float* __restrict__ rstd, int positions, int channels,
                               int groups) {
   __shared__ float scratch[16];
-  const int size = channels / groups, n = blockIdx.x / groups, group = blockIdx.x % groups;
-  const size_t start = (size_t)n * positions * channels + group * size;
-  const int count = positions * size;
+  const int size = channels / groups, n = blockIdx.x / groups;
+  const int first = blockIdx.x % groups * size, count = positions * size;  // channel, elements
+  const size_t start = (size_t)n * positions * channels + first;
   const float m = mean[blockIdx.x], r = rstd[blockIdx.x];
   float sums[2] = {0.0f, 0.0f};
-  for (int i = threadIdx.x; i < count; i += 256) {
-    const size_t place = start + (size_t)(i / size) * channels + i % size;
-    const float h = to_float(g[place]) * (slope ? to_float(slope[place]) : 1.0f) *
-                    (weight ? to_float(weight[group * size + i % size]) : 1.0f);
-    sums[0] += h;
-    sums[1] += h * (to_float(x[place]) - m) * r;
-  }
-  team_sums<8>(sums, scratch);
-  for (int i = threadIdx.x; dx && i < count; i += 256) {
-    const size_t place = start + (size_t)(i / size) * channels + i % size;
-    const float h = to_float(g[place]) * (slope ? to_float(slope[place]) : 1.0f) *
-                    (weight ? to_float(weight[group * size + i % size]) : 1.0f);
-    const float xhat = (to_float(x[place]) - m) * r;
-    dx[place] = from_float<T>(r * (h - sums[0] / count - xhat * (sums[1] / count)));
-  }
   for (int c = threadIdx.x; c < size; c += 256) {
     float dw = 0.0f, db = 0.0f;
     for (int p = 0; p < positions; p++) {
@@ -106,8 +91,19 @@ extern "C" __global__ void __launch_bounds__(256)
       dw += gu * (to_float(x[place]) - m) * r;
       db += gu;
     }
-    dweight[(size_t)n * channels + group * size + c] = dw;
-    dbias[(size_t)n * channels + group * size + c] = db;
+    dweight[(size_t)n * channels + first + c] = dw;
+    dbias[(size_t)n * channels + first + c] = db;
+    const float w = weight ? to_float(weight[first + c]) : 1.0f;
+    sums[0] += w * db;
+    sums[1] += w * dw;
+  }
+  team_sums<8>(sums, scratch);
+  for (int i = threadIdx.x; dx && i < count; i += 256) {
+    const size_t place = start + (size_t)(i / size) * channels + i % size;
+    const float gu = to_float(g[place]) * (slope ? to_float(slope[place]) : 1.0f);
+    const float h = gu * (weight ? to_float(weight[first + i % size]) : 1.0f);
+    const float xhat = (to_float(x[place]) - m) * r;
+    dx[place] = from_float<T>(r * (h - sums[0] / count - xhat * (sums[1] / count)));
   }
 }
 

@@ -44,6 +44,24 @@ extern "C" __global__ void random_normal_naive(float* __restrict__ out,
   out[i] = i % 2 ? both[1] : both[0];
 }
 
+// The numbers of a block of 256 threads, EACH of them a thread's neighbours, through shared memory:
+// a warp then writes neighbours, where its threads by themselves would write EACH apart. Number i of
+// thread t stands in column i xor t EACH / 32 of row t, so that the 32 of every access lie in 32
+// different banks.
+template <int EACH> DEVICE void write_numbers(float* out, int64_t n, const float (&number)[EACH]) {
+  __shared__ float staged[256][EACH];
+  const int turn = threadIdx.x * EACH / 32 % EACH;
+#pragma unroll
+  for (int i = 0; i < EACH; i++) staged[threadIdx.x][i ^ turn] = number[i];
+  __syncthreads();
+  const int64_t first = (int64_t)blockIdx.x * 256 * EACH;
+#pragma unroll
+  for (int k = threadIdx.x; k < 256 * EACH; k += 256) {
+    const int thread = k / EACH, i = k % EACH;
+    if (first + k < n) out[first + k] = staged[thread][i ^ (thread * EACH / 32 % EACH)];
+  }
+}
+
 // Words (n,), four a thread: 64-bit integer arithmetic, about 60 multiplications for 32 bytes.
 extern "C" __global__ void __launch_bounds__(256)
     random_words(uint64_t* __restrict__ words, const philox_state* __restrict__ state, int64_t n) {
@@ -61,15 +79,14 @@ extern "C" __global__ void __launch_bounds__(256)
 extern "C" __global__ void __launch_bounds__(256)
     random_uniform(float* __restrict__ out, const philox_state* __restrict__ state, int64_t n,
                    float low, float scale, float least, float most) {
-  const int64_t block = (int64_t)blockIdx.x * 256 + threadIdx.x;
-  if (block * 8 >= n) return;
   uint64_t word[4];
-  philox(word, *state, block);
+  philox(word, *state, (int64_t)blockIdx.x * 256 + threadIdx.x);
+  float number[8];
 #pragma unroll
   for (int i = 0; i < 8; i++) {
-    if (block * 8 + i >= n) break;
-    out[block * 8 + i] = uniform_of(half_word(word, i), low, scale, least, most);
+    number[i] = uniform_of(half_word(word, i), low, scale, least, most);
   }
+  write_numbers(out, n, number);
 }
 
 // Eight words without their first `shift` half words, in three steps, since registers have no
@@ -91,7 +108,6 @@ DEVICE void shift_half_words(uint64_t (&word)[8], int shift) {
 extern "C" __global__ void __launch_bounds__(256)
     random_normal(float* __restrict__ out, const philox_state* __restrict__ state, int64_t n) {
   const int64_t pairs = (n + 1) / 2, first = ((int64_t)blockIdx.x * 256 + threadIdx.x) * 8;
-  if (first >= pairs) return;
   uint64_t radii[4], angles[8];
   philox(radii, *state, first / 8);
   uint64_t block[4];
@@ -102,12 +118,13 @@ extern "C" __global__ void __launch_bounds__(256)
 #pragma unroll
   for (int i = 0; i < 4; i++) angles[4 + i] = block[i];
   shift_half_words(angles, pairs % 8);
+  float number[16];
 #pragma unroll
   for (int i = 0; i < 8; i++) {
-    if (first + i >= pairs) break;
     float both[2];
     normals_of(both, half_word(radii, i), half_word(angles, i));
-    out[2 * (first + i)] = both[0];
-    if (2 * (first + i) + 1 < n) out[2 * (first + i) + 1] = both[1];
+    number[2 * i] = both[0];
+    number[2 * i + 1] = both[1];
   }
+  write_numbers(out, n, number);
 }

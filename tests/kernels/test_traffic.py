@@ -135,6 +135,16 @@ def test_activation(format: Format) -> None:
     assert found[1] <= wanted[1] + promised(format, 0, partial)[1]
 
 
+@pytest.mark.parametrize(("name", "each"), [("random_uniform", 8), ("random_normal", 16)])
+def test_random(name: str, each: int) -> None:
+    n = 2 * 256 * each
+    ends = [np.float32(v) for v in (0, 1, 0, 1)] if name == "random_uniform" else []
+    args = [out(n), np.ones(6, np.uint64), np.int64(n), *ends]
+    _, written = moved("random.cu", name, 2, 256, args)
+    assert written == 4 * n
+    assert compiled("random.cu", ()).counters.total("shared").excess == 1
+
+
 def test_adamw() -> None:
     p, copy = matrix(FLOAT), out((ROWS, COLUMNS))
     state, betas = np.ones(8, np.float32), [np.float32(0.9), np.float32(0.99)]
@@ -172,7 +182,8 @@ def test_rope_dropout_and_casts() -> None:
 
     args = [y, None, x, np.ones(6, np.uint64), np.int64(x.size), np.float32(0), np.float32(1)]
     found = moved("dropout.cu", "dropout", 9, 256, args, TYPE="float")
-    assert_as_promised(found, promised(FLOAT, 2, 2))  # two halves of 32 bytes a thread, each apart
+    state = 9 * 8 * 6 * SECTOR  # read by each warp, word by word
+    assert found == [x.nbytes + state, x.nbytes]
 
     fixed = {"IN": "float", "OUT": "bf16"}
     args = [out(x.shape, BF16), x, np.int64(x.size)]

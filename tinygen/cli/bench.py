@@ -66,6 +66,7 @@ def _counted(rung: Rung, backend: Any) -> dict[str, Any]:
         "kernels": cost.kernels,
         "bytes": cost.bytes_moved,
         "times_least": round(cost.bytes_moved / rung.least_bytes, 2),
+        "accesses": cost.accesses,
         "uncoalesced": round(cost.uncoalesced, 2),
         "shared": cost.shared.transactions,
         "bank_conflicts": round(cost.bank_conflicts, 2),

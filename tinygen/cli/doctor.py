@@ -13,6 +13,7 @@ import numpy as np
 
 from tinygen.backend import backend_named
 from tinygen.backend.device.registry import LAUNCHERS
+from tinygen.backend.device.rungs import RUNGS
 from tinygen.backend.simulator import require_toolchain
 from tinygen.cli.parser import Parser
 from tinygen.data.fetch import data_folder
@@ -28,6 +29,7 @@ _NEEDED = {
 _DISTRIBUTION = {"PIL": "Pillow"}
 _OLDEST_NUMPY = (2, 1)
 _FINDINGS = 6
+_LINE = 120  # characters of a record that is read on one
 _LEAST_SPACE = 10**9  # bytes: some checkpoints of a small model
 
 
@@ -36,7 +38,11 @@ def add_options(parser: Parser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    record = environment() | {"packages": dict(_packages()), "devices": dict(_devices())}
+    record = environment() | {
+        "packages": dict(_packages()),
+        "devices": dict(_devices()),
+        "rungs": {operation: " < ".join(rungs) for operation, rungs in RUNGS.items()},
+    }
     findings = list(_findings())
     if options.json:
         print(json.dumps({**record, "findings": findings}))
@@ -102,7 +108,7 @@ def _findings() -> Iterator[str]:
 
 
 def _readable(value: object) -> str:
-    if isinstance(value, dict) and any(len(str(entry)) > 60 for entry in value.values()):
+    if isinstance(value, dict) and sum(len(str(entry)) for entry in value.values()) > _LINE:
         return "".join(f"\n  {name}: {entry}" for name, entry in value.items())
     if isinstance(value, dict):
         return ", ".join(f"{name} {entry}" for name, entry in value.items()) or "none set"

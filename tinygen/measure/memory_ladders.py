@@ -15,7 +15,7 @@ import numpy as np
 from tinygen.backend.device.cross_entropy import cross_entropy_in_place
 from tinygen.backend.device.launching import bias_gradient
 from tinygen.backend.device.rungs import RUNGS
-from tinygen.measure.ladder import Rung, is_small, random_array, taking
+from tinygen.measure.ladder import Rung, is_small, own_copy, random_array, taking
 
 Array = Any
 
@@ -53,21 +53,21 @@ def _size(x: Array) -> str:
 
 
 def _layer_norm(backend: Any, x: Array) -> Work:
-    weight, bias = x[0].copy(), x[1].copy()
+    weight, bias = own_copy(backend, x[0]), own_copy(backend, x[1])
     return Work(_size(x), lambda: backend.layer_norm_forward(x, weight, bias, EPS), 8, 2)
 
 
 def _layer_norm_backward(backend: Any, x: Array) -> Work:
-    weight, needs = x[0].copy(), (True, True, True)
+    weight, needs = own_copy(backend, x[0]), (True, True, True)
     _, *statistics = backend.layer_norm_forward(x, weight, None, EPS)
-    g = x[::-1].copy()
+    g = own_copy(backend, x[::-1])
     return Work(
         _size(x), lambda: backend.layer_norm_backward(g, x, weight, *statistics, needs), 14, 3
     )
 
 
 def _rms_norm(backend: Any, x: Array) -> Work:
-    weight = x[0].copy()
+    weight = own_copy(backend, x[0])
     return Work(_size(x), lambda: backend.rms_norm_forward(x, weight, EPS), 4, 2)
 
 
@@ -97,7 +97,7 @@ def _group_norm(backend: Any, x: Array) -> Work:
 
 def _group_norm_backward(backend: Any, x: Array) -> Work:
     images, needs = _images(x), (True, True, True)
-    weight = images[0, 0].copy()
+    weight = own_copy(backend, images[0, 0])
     _, mean, rstd, slope = backend.group_norm_forward(images, 8, weight, None, EPS, "silu")
     args = images, 8, weight, mean, rstd, slope, needs
     size = f"{_size(images)}, 8 groups"
@@ -106,7 +106,7 @@ def _group_norm_backward(backend: Any, x: Array) -> Work:
 
 def _cross_entropy(backend: Any, x: Array) -> Work:
     """Loss and gradient, which takes the place of the logits."""
-    logits, targets = x.copy(), backend.asarray(np.arange(len(x)))
+    logits, targets = own_copy(backend, x), backend.asarray(np.arange(len(x)))
 
     def run() -> Any:
         return cross_entropy_in_place(backend, logits, targets % x.shape[1], 1.0), logits
@@ -144,7 +144,7 @@ def _bias_gradient(backend: Any, x: Array) -> Work:
 
 
 def _adamw(backend: Any, x: Array) -> Work:
-    param, grad, m, v = (x.reshape(-1).copy() for _ in range(4))
+    param, grad, m, v = (own_copy(backend, x.reshape(-1)) for _ in range(4))
     v *= v
     options = {"lr": 1e-3, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8, "weight_decay": 0.1}
 

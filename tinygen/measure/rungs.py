@@ -33,6 +33,11 @@ class Cost:
         return SECTOR * (self.read.transactions + self.written.transactions)
 
     @property
+    def accesses(self) -> int:
+        """Loads and stores of global memory by whole warps."""
+        return self.read.requests + self.written.requests
+
+    @property
     def uncoalesced(self) -> float:
         """Sectors moved for each that the requests needed: 1 is best, 8 a float in each."""
         needed = self.read.ideal + self.written.ideal
