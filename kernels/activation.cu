@@ -1,5 +1,5 @@
-// Elementwise activations: relu, silu, gelu, gelu_tanh (gelu.cuh), alone or with a bias before; and
-// SwiGLU. Arithmetic is float32; one rounding to TYPE an output.
+// Elementwise activations: relu, silu, gelu, gelu_tanh (gelu.cuh), alone or with a bias before.
+// Arithmetic is float32; one rounding to TYPE an output.
 //
 // Compile-time: TYPE of the arrays; ACTIVATION, one of the four names; VECTOR, elements an access,
 // which divides the number of elements (or of columns).
@@ -132,45 +132,4 @@ extern "C" __global__ void __launch_bounds__(256)
 extern "C" __global__ void __launch_bounds__(256)
     bias_slope_backward(T* du, float* partial, const T* g, const T* slope, int rows, int columns) {
   activation_backward<true>(du, partial, g, slope, rows, columns);
-}
-
-// ---- SwiGLU (Shazeer 2020, arXiv:2002.05202): y = silu(gate) up
-
-// A row of x (rows, 2 columns) holds the gate and then what it lets through: the output of one
-// matrix product for both. Threads as in bias_activation_forward.
-extern "C" __global__ void __launch_bounds__(256)
-    swiglu_forward(T* __restrict__ y, const T* __restrict__ x, int rows, int columns) {
-  const int column = (blockIdx.x * 32 + threadIdx.x) * VECTOR;
-  if (column >= columns) return;
-  for (int row = blockIdx.y * 8 + threadIdx.y; row < rows; row += gridDim.y * 8) {
-    const size_t gate_at = (size_t)row * 2 * columns + column;
-    float gate[VECTOR], up[VECTOR];
-    load(gate, x + gate_at);
-    load(up, x + gate_at + columns);
-#pragma unroll
-    for (int j = 0; j < VECTOR; j++) up[j] *= silu::value(gate[j]);
-    store(y + (size_t)row * columns + column, up);
-  }
-}
-
-// dgate = g up silu'(gate),  dup = g silu(gate), side by side as in x.
-extern "C" __global__ void __launch_bounds__(256)
-    swiglu_backward(T* __restrict__ dx, const T* __restrict__ g, const T* __restrict__ x, int rows,
-                    int columns) {
-  const int column = (blockIdx.x * 32 + threadIdx.x) * VECTOR;
-  if (column >= columns) return;
-  for (int row = blockIdx.y * 8 + threadIdx.y; row < rows; row += gridDim.y * 8) {
-    const size_t gate_at = (size_t)row * 2 * columns + column;
-    float gate[VECTOR], up[VECTOR], slope[VECTOR];
-    load(gate, x + gate_at);
-    load(up, x + gate_at + columns);
-    load(slope, g + (size_t)row * columns + column);
-#pragma unroll
-    for (int j = 0; j < VECTOR; j++) {
-      up[j] *= slope[j] * silu::slope(gate[j]);
-      gate[j] = slope[j] * silu::value(gate[j]);
-    }
-    store(dx + gate_at, up);
-    store(dx + gate_at + columns, gate);
-  }
 }

@@ -64,6 +64,12 @@ def case(name: str, rng: np.random.Generator) -> Case:
         "gelu": (ops.gelu, (4 * normal(3, 7, 4),)),
         "gelu_tanh": (lambda x: ops.gelu(x, "tanh"), (4 * normal(83),)),
         "silu": (ops.silu, (4 * normal(64, 4),)),
+        "swiglu": (ops.swiglu, (4 * normal(3, 7, 4), normal(3, 7, 4))),
+        "swiglu of halves": (
+            lambda x: ops.swiglu(x[..., :12], x[..., 12:]),
+            (4 * normal(2, 9, 24),),
+        ),
+        "swiglu of numbers": (ops.swiglu, (normal(), normal())),
         "rope": (ops.rope, (normal(2, 5, 12),)),
         "rope of neighbours": (
             lambda x: ops.rope(x, interleaved=True),
@@ -82,7 +88,7 @@ NAMES = (
     *("layer_norm", "layer_norm plain", "rms_norm", "rms_norm plain"),
     *("group_norm", "group_norm plain", "softmax", "softmax of columns", "log_softmax"),
     *("cross_entropy", "linear_cross_entropy", "gelu", "gelu_tanh", "silu", "embedding"),
-    *("rope", "rope of neighbours", "linear"),
+    *("swiglu", "swiglu of halves", "swiglu of numbers", "rope", "rope of neighbours", "linear"),
 )
 
 SHARED = {

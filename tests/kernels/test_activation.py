@@ -1,9 +1,8 @@
-"""kernels/activation.cu and gelu.cuh: activations, alone, after a bias, and SwiGLU."""
+"""kernels/activation.cu and gelu.cuh: activations, alone and after a bias."""
 
 from __future__ import annotations
 
 from math import erfc, pi, sqrt
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +17,6 @@ from on_simulator import (
     Round,
     assert_accurate,
     blocks,
-    evaluated,
     numbers,
     out,
     run,
@@ -138,38 +136,3 @@ def test_every_activation(format: Format, name: str, vectorised: bool) -> None:
         check(n, n, format, name, vector)
     for rows, vectors in ((1, 1), (7, 31), (8, 32), (9, 33), (17, 65)):
         check_bias(rows, rows, vectors, format, name, vector)
-
-
-def swiglu(x: Array, g: Array, r: Round) -> tuple[Array, Array]:
-    gate, up = np.split(x, 2, axis=-1)
-    s = r(1 / r(1 + r(np.exp(-gate))))
-    value = r(gate * s)
-    dgate = r(r(g * up) * r(s + r(value * r(1 - s))))
-    return r(value * up), np.concatenate([dgate, r(g * value)], -1)
-
-
-def check_swiglu(seed: int, rows: int, vectors: int, format: Format) -> None:
-    rng = np.random.default_rng(seed)
-    columns = vectors * format.vector
-    x, g = numbers(rng, format, rows, 2 * columns), numbers(rng, format, rows, columns)
-    compiled_above = "gelu" if format is FLOAT else "gelu_tanh"
-    fixed = {"TYPE": format.name, "VECTOR": format.vector, "ACTIVATION": compiled_above}
-    grid, sizes = (blocks(vectors, 32), 2), [np.int32(rows), np.int32(columns)]
-    (y,) = run(
-        FILE, "swiglu_forward", grid, (32, 8), [out((rows, columns), format), x, *sizes], **fixed
-    )
-    (dx,) = run(
-        FILE, "swiglu_backward", grid, (32, 8), [out(x.shape, format), g, x, *sizes], **fixed
-    )
-    truth, plain = evaluated(swiglu, format, format.decode(x), format.decode(g))
-    assert_accurate(format.decode(y), truth[0], plain[0], format, "y")
-    assert_accurate(format.decode(dx), truth[1], plain[1], format, "dx")
-
-
-@settings(max_examples=3)
-@given(
-    seed=st.integers(0, 2**32), rows=st.integers(1, 20), vectors=st.sampled_from([1, 31, 33]),
-    format=st.sampled_from([FLOAT, BF16]),
-)  # fmt: skip
-def test_swiglu(seed: int, rows: int, vectors: int, format: Any) -> None:
-    check_swiglu(seed, rows, vectors, format)

@@ -93,6 +93,19 @@ def test_layer(case):
     compare(make(generator()), make_reference(), x, names=lambda name: prefix + name)
 
 
+def test_swiglu():
+    x = generator("x").normal((3, 4, 14), "float64")
+    ours, theirs = tg.tensor(x, requires_grad=True), torch.tensor(x, requires_grad=True)
+    y = tg.ops.swiglu(ours[..., :7], ours[..., 7:])
+    gate, up = theirs.chunk(2, -1)
+    expected = torch.nn.functional.silu(gate) * up
+    close(y, expected)
+    cotangent = generator("c").normal(y.shape, "float64")
+    y.backward(tg.tensor(cotangent))
+    expected.backward(torch.tensor(cotangent))
+    close(ours.grad, theirs.grad)
+
+
 def test_embedding():
     ids = generator().integers(0, 6, (4, 5))
     ours, theirs = nn.Embedding(6, 3, rng=generator()), torch.nn.Embedding(6, 3)

@@ -118,6 +118,19 @@ def _gelu(backend: Any, x: Array) -> Work:
     return Work(f"{_size(x)}, with its slope", lambda: backend.gelu_forward(x, "tanh"), 20, 3)
 
 
+def _swiglu(backend: Any, x: Array) -> Work:
+    gate, up = x[:, :384], x[:, 384:]
+    size = f"{_size(gate)}, of the halves of one array"
+    return Work(size, lambda: backend.swiglu_forward(gate, up), 3, 1.5)
+
+
+def _swiglu_backward(backend: Any, x: Array) -> Work:
+    gate, up = x[:, :384], x[:, 384:]
+    g = own_copy(backend, up)
+    size = f"{_size(gate)}, of the halves of one array"
+    return Work(size, lambda: backend.swiglu_backward(g, gate, up, (True, True)), 6, 2.5)
+
+
 def _rope(backend: Any, x: Array) -> Work:
     heads = x.reshape(-1, 64, 64)  # (.., T, D)
     angles = random_array(backend, 64, 32)
@@ -166,6 +179,8 @@ _LADDERS: dict[str, tuple[str, Callable[[Any, Array], Work]]] = {
     "group-norm-backward": ("group_norm", _group_norm_backward),
     "cross-entropy": ("cross_entropy", _cross_entropy),
     "gelu": ("activation", _gelu),
+    "swiglu": ("swiglu", _swiglu),
+    "swiglu-backward": ("swiglu", _swiglu_backward),
     "rope": ("rope", _rope),
     "dropout": ("dropout", _dropout),
     "random": ("random", _random),

@@ -14,6 +14,7 @@ from tinygen.ops.activations import (
     sigmoid,
     silu,
     softplus,
+    swiglu,
     tanh,
 )
 from tinygen.ops.arithmetic import (
@@ -334,6 +335,7 @@ __all__ = [
     "subtract",
     "sum",
     "sum_to",
+    "swiglu",
     "take",
     "take_along_axis",
     "tanh",

@@ -8,11 +8,13 @@ limits), and pass NaN on.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from tinygen import ops
 from tinygen.arguments import number
 from tinygen.backend import Array
+from tinygen.errors import ShapeError
 from tinygen.function import Function, FusedFunction, Value
 from tinygen.ops.casting import as_floats
 from tinygen.ops.checks import one_of, same_float_dtype
@@ -27,6 +29,7 @@ __all__ = [
     "sigmoid",
     "silu",
     "softplus",
+    "swiglu",
     "tanh",
 ]
 
@@ -181,6 +184,27 @@ class GELU(FusedFunction):
         return g * self.saved.slope
 
 
+class SwiGLU(FusedFunction):
+    """y = silu(gate) up;  dgate = g up silu'(gate),  dup = g silu(gate) (Shazeer 2020,
+    arXiv:2002.05202, eq. 6)."""
+
+    primitives = ("swiglu_forward", "swiglu_backward")
+
+    @staticmethod
+    def reference(gate: Value, up: Value) -> Value:
+        return ops.silu(gate) * up
+
+    def forward(self, gate: Array, up: Array) -> Array:
+        self.save(gate=gate, up=up)
+        return self.backend.swiglu_forward(gate, up)
+
+    def backward(self, g: Array) -> tuple[Array | None, ...]:
+        return self.backend.swiglu_backward(g, self.saved.gate, self.saved.up, self.needs)
+
+    def flops(self, arrays: Sequence[Array], outputs: Sequence[Array]) -> int:
+        return 2 * outputs[0].size
+
+
 def tanh(x: Value) -> Any:
     """The hyperbolic tangent, elementwise."""
     return Tanh.apply(as_floats(x))
@@ -234,6 +258,18 @@ def silu(x: Value) -> Any:
     """x sigmoid(x), elementwise, also known as swish; x float."""
     same_float_dtype("silu", x=x)
     return SiLU.apply(x)
+
+
+def swiglu(gate: Value, up: Value) -> Any:
+    """silu(gate) up, elementwise: what stands between the products of a gated feed-forward layer.
+
+    gate and up have one shape and one float dtype; halves of one array, as x[..., :n] and
+    x[..., n:], are not copied.
+    """
+    same_float_dtype("swiglu", gate=gate, up=up)
+    if gate.shape != up.shape:
+        raise ShapeError(f"swiglu: gate has shape {gate.shape} and up {up.shape}; make them equal.")
+    return SwiGLU.apply(gate, up)
 
 
 def gelu(x: Value, approximate: str = "none") -> Any:

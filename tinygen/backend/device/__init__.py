@@ -24,6 +24,7 @@ from tinygen.backend.device import (  # noqa: F401  # their kernels serve
     random,
     rope,
     softmax,
+    swiglu,
 )
 from tinygen.backend.device.adamw import adamw_by_kernel, adamw_update
 from tinygen.backend.device.leaky import leak, leaky_relu

@@ -28,6 +28,7 @@ RUNGS: dict[str, tuple[str, ...]] = {
     "rms_norm": ("naive", "block", "registers"),
     "rope": ("naive", "vectors"),
     "softmax": ("naive", "online", "registers"),
+    "swiglu": ("naive", "vectors"),
 }
 """By operation, from the bottom."""
 

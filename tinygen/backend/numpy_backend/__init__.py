@@ -66,6 +66,7 @@ from tinygen.backend.numpy_backend.softmax import (
     softmax_backward,
 )
 from tinygen.backend.numpy_backend.special import erf, erfc
+from tinygen.backend.numpy_backend.swiglu import swiglu_backward, swiglu_forward
 
 __all__ = ["NumpyBackend", "tune_allocator"]
 
@@ -103,6 +104,8 @@ class NumpyBackend:
     relu_forward = staticmethod(relu_forward)
     leaky_relu = staticmethod(leaky_relu)
     leak = staticmethod(leak)
+    swiglu_forward = staticmethod(swiglu_forward)
+    swiglu_backward = staticmethod(swiglu_backward)
 
     linear_forward = staticmethod(linear_forward)
     linear_backward = staticmethod(linear_backward)

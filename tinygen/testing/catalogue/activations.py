@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygen import ops
-from tinygen.errors import DtypeError, UsageError
+from tinygen.errors import DtypeError, ShapeError, UsageError
 from tinygen.testing.bounds import conditioned, each, ulp
 from tinygen.testing.catalogue import register
 from tinygen.testing.catalogue.argument import bad, on_float64, one, zeros
@@ -81,6 +81,25 @@ register(
     truth=limited(lambda x: x * sigmoid(x)),
     bound=COMPOSED,
     fused=True,
+)
+
+
+def swiglu_args(draw: Draw) -> Call:
+    shape = draw.shape()
+    return Call(draw.array(shape, ABOVE_SUBNORMAL), draw.array(shape))
+
+
+register(
+    ops.swiglu,
+    args=swiglu_args,
+    truth=lambda gate, up: limited(lambda x: x * sigmoid(x))(gate) * up,
+    bound=COMPOSED,
+    fused=True,
+    bad=(
+        bad("two shapes", ShapeError, lambda: ops.swiglu(zeros(2, 3), zeros(3))),
+        bad("integers", DtypeError, lambda: ops.swiglu(np.arange(3), np.arange(3))),
+        bad("two dtypes", DtypeError, lambda: ops.swiglu(np.zeros(3, np.float32), zeros(3))),
+    ),
 )
 register(
     ops.gelu,
