@@ -49,22 +49,22 @@ extern "C" __global__ void __launch_bounds__(256)
     const int64_t first = row * 2 * half + (INTERLEAVED ? 2 * i : i);
     const int64_t second = first + (INTERLEAVED ? VECTOR : half);
     const int64_t angle = row % tokens * half + i;
-    float low[VECTOR], high[VECTOR], c[VECTOR], s[VECTOR];
-    load(low, x + first);
-    load(high, x + second);
+    // Where pairs are neighbours, the first VECTOR / 2 of them and the others; else their halves.
+    float part[2][VECTOR], c[VECTOR], s[VECTOR];
+    load(part[0], x + first);
+    load(part[1], x + second);
     load(c, cos + angle);
     load(s, sin + angle);
 #pragma unroll
     for (int j = 0; j < VECTOR; j++) {
-      // Where pairs are neighbours, low holds the first VECTOR / 2 of them and high the others.
-      float& a = INTERLEAVED ? (2 * j < VECTOR ? low[2 * j] : high[2 * j - VECTOR]) : low[j];
-      float& b = INTERLEAVED ? (2 * j + 1 < VECTOR ? low[2 * j + 1] : high[2 * j + 1 - VECTOR])
-                             : high[j];
+      const int even = 2 * j, odd = even + 1;
+      float& a = INTERLEAVED ? part[even / VECTOR][even % VECTOR] : part[0][j];
+      float& b = INTERLEAVED ? part[odd / VECTOR][odd % VECTOR] : part[1][j];
       const float turned = a * c[j] - b * sign * s[j];
       b = a * sign * s[j] + b * c[j];
       a = turned;
     }
-    store(y + first, low);
-    store(y + second, high);
+    store(y + first, part[0]);
+    store(y + second, part[1]);
   }
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from on_simulator import (
     BF16,
@@ -54,6 +54,7 @@ def check(
     seed=st.integers(0, 2**32), repeats=st.integers(1, 4), tokens=st.integers(1, 9),
     vectors=st.integers(1, 9), config=st.sampled_from([(FLOAT, 4, 0), (BF16, 8, 1)]),
 )  # fmt: skip
+@example(seed=0, repeats=3, tokens=19, vectors=9, config=(FLOAT, 1, 1))  # 513 for 512 threads
 def test_rope(
     seed: int, repeats: int, tokens: int, vectors: int, config: tuple[Format, int, int]
 ) -> None:
