@@ -51,7 +51,8 @@ DEVICE row_loss loss_of_thread(const T* row, int64_t target, int classes, float 
   }
   const float log_sum = r.sum.log_sum(), lse = r.sum.largest + log_sum;
   r.nll = (r.sum.largest - to_float(row[target])) + log_sum;
-  r.loss = (1.0f - smoothing) * r.nll + z_loss * lse * lse;
+  r.loss = (1.0f - smoothing) * r.nll;
+  if (z_loss != 0.0f) r.loss += z_loss * lse * lse;
   if (smoothing != 0.0f) r.loss += smoothing * (log_sum - total / classes);
   return r;
 }
@@ -144,7 +145,8 @@ DEVICE row_loss loss_of_row(const T* row, int64_t target, int classes, float smo
   r.sum = team_exp_sum<WARPS>(sum, scratch);
   const float log_sum = r.sum.log_sum(), lse = r.sum.largest + log_sum;
   r.nll = (r.sum.largest - picked) + log_sum;
-  r.loss = (1.0f - smoothing) * r.nll + z_loss * lse * lse;
+  r.loss = (1.0f - smoothing) * r.nll;
+  if (z_loss != 0.0f) r.loss += z_loss * lse * lse;
   if (smoothing != 0.0f) {
     const float mean = team_sum<WARPS>(total, scratch) / classes;
     r.loss += smoothing * (log_sum + (r.sum.largest - centre - mean));

@@ -111,6 +111,42 @@ def test_every_edge(format: Format, classes: int) -> None:
         check(classes, 4, classes, format, 1, smoothing, z)
 
 
+def in_place(rung: str, x: Array, targets: Array, smoothing: float) -> list[Array]:
+    """Losses and gradients of float rows, no z-loss."""
+    sizes = [np.int32(n) for n in (x.shape if rung else x.shape[1:])]
+    options = [np.float32(1), np.float32(smoothing), np.float32(0), np.int64(IGNORE)]
+    args = [out(len(x)), updated(x), targets, *sizes, *options]
+    grid = 1 if rung else len(x)
+    return run(FILE, f"cross_entropy_in_place{rung}", grid, 256, args, TYPE="float", VECTOR=4)
+
+
+@pytest.mark.parametrize("rung", ["", "_naive"])
+def test_the_largest_logit_stands_anywhere(rung: str) -> None:
+    """All others are so far below that their exponentials are 0; every second target is one."""
+    i = np.arange(24)
+    x = np.where(np.eye(24, dtype=bool), 0, -200).astype(np.float32)
+    targets = (i + i % 2) % 24
+    losses, dx = in_place(rung, x, targets, 0.0)
+    assert (losses == i % 2 * 200).all()
+    assert (dx == np.eye(24) - np.eye(24)[targets]).all()
+
+
+@pytest.mark.parametrize("rung", ["", "_naive"])
+def test_infinite_and_large_logits(rung: str) -> None:
+    """A target without a chance costs infinity; +inf leaves nothing to smooth with. The mean of a
+    smoothed loss keeps its digits at 1e8."""
+    x = np.zeros((2, 24), np.float32)
+    x[0, 5], x[1, 2] = np.inf, -np.inf
+    for smoothing in (0.0, 0.1):
+        losses, _ = in_place(rung, x, np.array([2, 2]), smoothing)
+        assert np.isnan(losses[0]) if smoothing else np.isposinf(losses[0])
+        assert np.isposinf(losses[1])
+    x = 1e8 + 8 * np.arange(24, dtype=np.float32)[None]
+    smoothed = 0.1 * 8 * 23 / 2
+    losses, _ = in_place(rung, x, np.array([23]), 0.1)
+    assert abs(losses[0] / (smoothed + np.exp(-8.0)) - 1) < 1e-5
+
+
 @pytest.mark.parametrize("rung", ["", "_naive"])
 def test_a_nearly_certain_target_and_large_logits(rung: str) -> None:
     """Loss and gradient keep their digits where softmax is 1 to rounding, and at 1e8."""
