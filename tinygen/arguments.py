@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.errors import CheckpointError, DtypeError, UsageError
+from tinygen.errors import CheckpointError, DtypeError, UnavailableError, UsageError
 
 
 def index(value: Any) -> int:
@@ -73,8 +73,36 @@ def numbers(name: str, values: Iterable[Any]) -> list[float]:
     return [float(value) for value in array]
 
 
+FLOATS = frozenset("fV")
+"""The kinds of floating-point dtypes: NumPy's own, and bfloat16's, which is that of raw bytes. No
+other dtype of that kind gets into a Tensor."""
+
+
+def bfloat16() -> np.dtype[Any]:
+    """The dtype that NumPy lacks: that of the package ml_dtypes. UnavailableError without it."""
+    try:
+        from ml_dtypes import bfloat16 as found
+    except ImportError as error:
+        raise UnavailableError(
+            "bfloat16 needs the package ml_dtypes, since NumPy has no such dtype: "
+            'pip install "tinygen[bfloat16]".'
+        ) from error
+    return np.dtype(found)
+
+
+def is_bfloat16(dtype: Any) -> bool:
+    return getattr(dtype, "kind", None) == "V" and dtype.name == "bfloat16"
+
+
+def is_real(dtype: Any) -> bool:
+    """Whether a Tensor may have it: booleans, integers, real floating-point numbers."""
+    return getattr(dtype, "kind", None) in ("b", "i", "u", "f") or is_bfloat16(dtype)
+
+
 def dtype_named(what: str, dtype: Any) -> np.dtype[Any]:
     """`dtype` as a dtype object; DtypeError if there is none of that name."""
+    if isinstance(dtype, str) and dtype == "bfloat16":
+        return bfloat16()
     try:
         if dtype is not None:  # which NumPy takes for float64
             return np.dtype(dtype)

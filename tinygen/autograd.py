@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinygen import ops, trace
+from tinygen.arguments import FLOATS
 from tinygen.backend import Array, is_view, raw, require_one_device
 from tinygen.errors import DtypeError, GraphError, ShapeError
 from tinygen.function import (
@@ -119,7 +120,7 @@ def _step(
 ) -> None:
     """One node's backward: the gradients of its outputs in, one sent along each needed edge."""
     for i, (shape, dtype, _) in enumerate(node.outputs):
-        if grads[i] is None and dtype.kind == "f":
+        if grads[i] is None and dtype.kind in FLOATS:
             zeros = node.xp.zeros(shape, dtype)
             grads[i] = wrap(zeros) if create_graph else zeros
     if create_graph:

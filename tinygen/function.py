@@ -19,6 +19,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from tinygen import trace
+from tinygen.arguments import FLOATS
 from tinygen.backend import (
     Array,
     Backend,
@@ -81,6 +82,10 @@ class Function:
 
     views: ClassVar[bool] = False
     """Outputs may share their input's memory, so that whatever saves an output saves the input."""
+
+    any_dtype: ClassVar[bool] = False
+    """`forward` copies or converts numbers and computes none, so that bfloat16 is as good as any;
+    every other op without kernels for bfloat16 computes in float32 and rounds its results."""
 
     primitives: ClassVar[tuple[str, ...]] = ()
     """What `forward` and `backward` call of the back end, where there is a `reference`: it runs
@@ -156,6 +161,9 @@ class Function:
             return cls.apply(*promote(*inputs), **params)
 
         backend = backend_of(arrays)
+        narrow = mixed or (dtype is not None and dtype.kind == "V")
+        if narrow and cls._computes_wider(backend, arrays, params):
+            return in_float32(cls.apply, inputs, params)
         if backend.partial and not backend.offers(cls.primitives, arrays, params):
             return cls.reference(*inputs, **params)
         node = cls()
@@ -193,6 +201,16 @@ class Function:
             for y in outputs:
                 y.updates = shared
         return outputs[0] if single else tuple(outputs)
+
+    @classmethod
+    def _computes_wider(
+        cls, backend: Backend, arrays: Sequence[Array], params: dict[str, Any]
+    ) -> bool:
+        """Whether there is bfloat16 among the inputs, and neither kernels for it nor mere moves."""
+        if cls.views or cls.any_dtype or not has_bfloat16(arrays):
+            return False
+        served = cls.primitives and backend.partial
+        return not (served and backend.offers(cls.primitives, arrays, params))
 
     def _as_array(self, y: Any) -> Array:
         """NumPy returns scalars where an array has no axes; every edge of the graph is an array."""
@@ -258,7 +276,7 @@ class Function:
         for i, (_, _, identity) in enumerate(self.outputs):
             if id(array) == identity:
                 return wrap(array, self, i)
-        if getattr(getattr(array, "dtype", None), "kind", "") == "f":
+        if getattr(getattr(array, "dtype", None), "kind", "") in FLOATS:
             raise GraphError(
                 f"{type(self).__name__} saved the float array {name!r}, which is neither an input "
                 "nor an output, so its second derivative would be lost. Recompute it in backward "
@@ -302,16 +320,6 @@ class Alias(Function):
         return g
 
 
-def promote(*values: Any) -> tuple[Any, ...]:
-    """`values` cast to their common dtype (NumPy's promotion; Python scalars adapt to it)."""
-    arrays = [x.data if isinstance(x, _Tensor) else raw(x) for x in values]
-    dtype = backend_of(arrays).xp.result_type(*[a for a in arrays if a is not None])
-    return tuple(
-        x if a is None or not hasattr(a, "dtype") or a.dtype == dtype else ops.astype(x, dtype)
-        for x, a in zip(values, arrays, strict=True)
-    )
-
-
 def _explained(op: str, error: Exception, arrays: Sequence[Array]) -> TinygenError:
     """NumPy's complaint as the documented error, with the op and the caller's shapes."""
     kinds = {
@@ -339,7 +347,7 @@ def wrap(array: Array, node: Function | None = None, index: int = 0) -> Tensor:
     """A Tensor of `array`: output `index` of `node`, or a constant."""
     tensor: Tensor = _Tensor.__new__(_Tensor)
     tensor.data = array
-    tensor.requires_grad = node is not None and array.dtype.kind == "f"
+    tensor.requires_grad = node is not None and array.dtype.kind in FLOATS
     tensor.node = node if tensor.requires_grad else None
     tensor.index = index
     tensor.grad = tensor.hooks = None
@@ -364,5 +372,5 @@ def form_of(edge: Edge) -> tuple[tuple[int, ...], Any]:
 
 
 # Tensor and Function refer to each other; each needs the other only when called.
-from tinygen import ops  # noqa: E402
+from tinygen.promotion import has_bfloat16, in_float32, promote  # noqa: E402
 from tinygen.tensor import Tensor as _Tensor  # noqa: E402

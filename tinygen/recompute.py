@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from tinygen import random
+from tinygen.arguments import FLOATS
 from tinygen.autograd import walk
 from tinygen.backend import Array, backend_of
 from tinygen.errors import DtypeError
@@ -137,7 +138,7 @@ class Recompute(Function):
 
 def _leaf(array: Array) -> Tensor:
     tensor = wrap(array)
-    tensor.requires_grad = array.dtype.kind == "f"
+    tensor.requires_grad = array.dtype.kind in FLOATS
     return tensor
 
 

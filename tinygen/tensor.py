@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygen.arguments import FLOATS, dtype_named, is_real
 from tinygen.backend import Array, backend_named, backend_of, dlpack, raw
 from tinygen.errors import DtypeError, GraphError, InterchangeError, ShapeError
 
@@ -206,7 +207,7 @@ class Tensor:
         """Ask (or cease to ask) for this leaf's gradient."""
         if self.node is not None:
             raise GraphError("requires_grad of a computed tensor follows its inputs; detach() it.")
-        if requires_grad and self.dtype.kind != "f":
+        if requires_grad and self.dtype.kind not in FLOATS:
             raise DtypeError(f"only a floating-point tensor has a gradient, not {self.dtype}.")
         self.requires_grad = requires_grad
         return self
@@ -566,7 +567,7 @@ def tensor(
             f"tensor: {error}. Give nested lists of equal lengths, numbers that fit the dtype, or "
             "an array."
         ) from error
-    if array.dtype.kind not in "biuf":
+    if not is_real(array.dtype):
         raise DtypeError(
             f"a tensor holds booleans, integers or real numbers, not {array.dtype}. Convert the "
             "data first."
@@ -594,8 +595,8 @@ def from_dlpack(x: Any, /, *, device: str | None = None, copy: bool | None = Non
 
 def _converted(array: np.ndarray[Any, Any], dtype: Any) -> np.ndarray[Any, Any]:
     """`array` as `dtype`; NaN and infinity are no integers."""
-    wanted = np.dtype(dtype)
-    if array.dtype.kind == "f" and wanted.kind in "iu" and not np.isfinite(array).all():
+    wanted = dtype_named("tensor", dtype)
+    if array.dtype.kind in FLOATS and wanted.kind in "iu" and not np.isfinite(array).all():
         raise DtypeError(f"{wanted} cannot hold NaN or infinity; keep a float dtype.")
     return array.astype(wanted)
 

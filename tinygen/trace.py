@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tinygen.arguments import FLOATS
 from tinygen.backend import Array, backend_of
 from tinygen.backend.launch import Kernel, observed
 from tinygen.errors import DivergedError, GraphError
@@ -331,7 +332,7 @@ def _form(array: Array) -> str:
 
 def _finite(array: Any) -> bool:
     """No NaN and no infinity; what has none to offer (integers, None) is finite."""
-    if getattr(getattr(array, "dtype", None), "kind", "") != "f" or array.size == 0:
+    if getattr(getattr(array, "dtype", None), "kind", "") not in FLOATS or array.size == 0:
         return True
     return bool(backend_of([array]).xp.isfinite(array).all())
 

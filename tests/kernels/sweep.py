@@ -14,11 +14,16 @@ import numpy as np
 
 from tinygen import autograd, ops
 from tinygen.backend import backend_named
+from tinygen.backend.device.attention_decode import MANY
 from tinygen.backend.device.launching import DTYPES, WORTH_COMPILING
 from tinygen.backend.launch import Kernel
 from tinygen.ops.linear import ACTIVATIONS
 from tinygen.random import Generator
 from tinygen.tensor import Tensor
+
+NUMPYS = tuple(dtype for dtype in DTYPES if dtype != "bfloat16")
+"""Of which there are arrays without ml_dtypes; bfloat16 is launched like float16, by another name
+of the type."""
 
 FLOATS = ("float", "f16", "bf16")
 
@@ -29,14 +34,14 @@ Build = tuple[str, tuple[tuple[str, object], ...]]
 ROWS = (48, 512, 1024, 1536, 4096, 6144, 16384, 16385)
 """Columns of rows in registers, with few and with all elements a thread can have, and of longer."""
 HEADS = (8, 16, 24, 64, 80, 128)
+LAYOUTS = ((0, 1), (0, 0), (1, 0))
+"""Transposed factors in a linear layer: forward, and its two gradients."""
 ELSEWHERE: dict[str, tuple[int, list[dict[str, object]]]] = {
     "adamw.cu": (75, [{"TYPE": type_, "VECTOR": n} for type_ in FLOATS for n in (1, 4)]),
     "cast.cu": (75, [{"IN": of, "OUT": to} for of in FLOATS for to in FLOATS]),
     "conformance_hopper.cu": (90, [{}]),
     "conformance_mma.cu": (80, [{}]),
-    "attention_mma.cu": (80, [{"TYPE": "bf16"}]),
-    "matmul_mma.cu": (80, [{"IN": "bf16", "OUT": "bf16"}]),
-    "matmul_wgmma.cu": (90, [{"IN": "bf16", "OUT": "bf16"}]),
+    "matmul_splits.cu": (80, [{"TRANSPOSE_A": a, "TRANSPOSE_B": b} for a, b in LAYOUTS]),
     "topk.cu": (75, [{"TYPE": type_} for type_ in FLOATS]),
 }
 """The first architecture and the definitions of what no op launches by itself."""
@@ -70,6 +75,7 @@ def calls(few: bool) -> Iterator[Call]:
         yield ops.linear, ((1024, k), (1024, k))
     for width in (64, 128) if few else HEADS:
         yield ops.attention, ((1, 2, 5, width),) * 3
+        yield ops.attention, ((1, 2, 1, width), *((1, 1, MANY, width),) * 2)
 
 
 def integers(x: Any, n: int) -> Any:
@@ -87,7 +93,10 @@ def builds(architecture: int, *, few: bool = False) -> list[Build]:
     }
 
     def note(kernel: Kernel, *_: Any) -> None:
-        found.add(kernel.module)
+        file, definitions = kernel.module
+        found.add((file, definitions))
+        twin = [(name, "bf16" if value == "f16" else value) for name, value in definitions]
+        found.add((file, tuple(twin)))
 
     with (
         patch.object(sim, "run", note),
@@ -97,7 +106,7 @@ def builds(architecture: int, *, few: bool = False) -> list[Build]:
         for draw in (Generator(0).uniform, Generator(0).normal):
             draw((5,), device="sim")
         for function, shapes in calls(few):
-            for dtype in DTYPES:
+            for dtype in NUMPYS:
                 leaves = [Tensor(sim.asarray(np.ones(s, dtype)), True) for s in shapes]
                 y = function(*leaves)
                 autograd.grad([y], leaves, [sim.asarray(np.ones(y.shape, dtype))])

@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
+from tinygen.arguments import is_bfloat16
 from tinygen.backend.numpy_backend import NumpyBackend, tune_allocator
 from tinygen.backend.numpy_backend.aligned import is_view
 from tinygen.errors import DeviceError, DtypeError
@@ -108,7 +109,7 @@ def _loaded(device: str) -> Any:
 def raw(value: Any) -> Array:
     """`value` as an array of its back end; Python scalars and `None` stay as they are."""
     if isinstance(value, (np.generic, np.ndarray)):
-        if value.dtype.kind not in NUMBERS:
+        if value.dtype.kind not in NUMBERS and not is_bfloat16(value.dtype):
             raise DtypeError(f"an op takes arrays of numbers or booleans, not of {value.dtype}.")
         if type(value) is np.ndarray:
             return value if value.dtype.isnative else value.astype(value.dtype.newbyteorder("="))

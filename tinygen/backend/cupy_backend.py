@@ -21,7 +21,7 @@ from tinygen.errors import DeviceError, UnavailableError
 from tinygen.files import write_atomically
 
 # Of cuda.h: CUtensorMapDataType, CUtensorMapSwizzle and CUtensorMapL2promotion.
-MAP_TYPES = {"uint16": 1, "float16": 6, "float32": 7}
+MAP_TYPES = {"uint16": 1, "float16": 6, "float32": 7, "bfloat16": 9}
 MAP_SWIZZLE = {0: 0, 128: 3}
 MAP_L2_128_BYTES = 2
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tinygen.arguments import is_real
 from tinygen.backend import Array, backend_named, backend_of
 from tinygen.errors import DeviceError, DtypeError, InterchangeError, TinygenError
 
@@ -106,7 +107,7 @@ def imported(x: Any, *, device: str | None = None, copy: bool | None = None) -> 
             f"from_dlpack: this {type(x).__name__} cannot be shared: {error} Convert it in its own "
             "library first."
         ) from error
-    if array.dtype.kind not in "biuf":
+    if not is_real(array.dtype):
         raise DtypeError(
             f"a tensor holds booleans, integers or real numbers, not {array.dtype}. Convert the "
             "data first."

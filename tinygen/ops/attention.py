@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinygen import ops
-from tinygen.arguments import number
+from tinygen.arguments import FLOATS, number
 from tinygen.backend import Array, backend_of
 from tinygen.errors import DtypeError, ShapeError, UsageError
 from tinygen.function import FusedFunction, Value
@@ -189,7 +189,7 @@ def plain_attention(
     data = plain(scores)
     xp = backend_of([data]).xp
     visible = visible_keys(xp, q.shape[2], k.shape[2], causal, window)  # (T_q, T_k)
-    if mask is not None and mask.dtype.kind == "f":
+    if mask is not None and mask.dtype.kind in FLOATS:
         visible = visible & (mask > -math.inf)
         scores = scores + xp.where(mask > -math.inf, mask, 0)
     elif mask is not None:
@@ -232,7 +232,7 @@ def _checked_mask(mask: Value, shape: tuple[int, ...], like: Value) -> Array:
             raise DtypeError("attention: the mask is not differentiated; pass mask.detach().")
         mask = mask.data
     kind = getattr(getattr(mask, "dtype", None), "kind", None)
-    if kind != "b" and (kind != "f" or mask.dtype != like.dtype):
+    if kind != "b" and (kind not in FLOATS or mask.dtype != like.dtype):
         raise DtypeError(
             "attention: a mask is boolean (True = attend) or has the dtype of the queries, not "
             f"{getattr(mask, 'dtype', type(mask).__name__)}."

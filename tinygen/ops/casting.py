@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tinygen.arguments import dtype_named, is_real
 from tinygen.backend import Array, backend_named
 from tinygen.errors import DtypeError
 from tinygen.function import Function, Value
@@ -14,6 +15,8 @@ __all__ = ["astype", "copy"]
 
 class AsType(Function):
     """y = x rounded to another dtype;  dx = g in x's dtype."""
+
+    any_dtype = True
 
     def forward(self, x: Array, *, dtype: Any) -> Array:
         self.source = x.dtype
@@ -25,6 +28,8 @@ class AsType(Function):
 
 class ToDevice(Function):
     """y = x on another device;  dx = g on x's own."""
+
+    any_dtype = True
 
     def forward(self, x: Array, *, device: str) -> Array:
         self.source = self.backend
@@ -42,6 +47,8 @@ class ToDevice(Function):
 
 class Clone(Function):
     """y = x in memory of its own;  dx = g."""
+
+    any_dtype = True
 
     def forward(self, x: Array) -> Array:
         return x.copy()
@@ -76,12 +83,9 @@ def as_floats(x: Value) -> Value:
 def real_dtype(op: str, dtype: Any) -> Any:
     """`dtype` as a dtype object; booleans, integers and real floats are what tinygen computes in.
 
-    The dtypes of every device are NumPy's, so the CPU can tell.
+    The dtypes of every device are NumPy's, and bfloat16 that of ml_dtypes, so the CPU can tell.
     """
-    try:
-        found = backend_named("cpu").xp.dtype(dtype)
-    except TypeError as error:
-        raise DtypeError(f"{op}: {dtype!r} is not a dtype; use for example 'float32'.") from error
-    if dtype is None or found.kind not in "biuf":
+    found = dtype_named(op, dtype)
+    if not is_real(found):
         raise DtypeError(f"{op}: dtype {dtype!r} is not boolean, integer or real floating-point.")
     return found

@@ -6,6 +6,7 @@ import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tinygen.arguments import FLOATS
 from tinygen.errors import DtypeError, UsageError
 from tinygen.function import Value
 
@@ -19,7 +20,7 @@ def same_float_dtype(op: str, optional: Mapping[str, Value] | None = None, **val
     first = common = None
     for name, value in values.items():
         dtype = getattr(value, "dtype", None)
-        if dtype is None or dtype.kind != "f":
+        if dtype is None or dtype.kind not in FLOATS:
             raise DtypeError(
                 f"{op}: {name} must be a floating-point array or Tensor, not "
                 f"{dtype or type(value).__name__}. Convert it with .astype('float32')."

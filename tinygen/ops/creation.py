@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from tinygen.arguments import FLOATS
 from tinygen.backend import Array, backend_named, backend_of, raw
 from tinygen.errors import DtypeError, OutOfRangeError, ShapeError, TinygenError, UsageError
 from tinygen.function import Value
@@ -90,7 +91,7 @@ def arange(
         dtype = real_dtype("arange", default if dtype is None else dtype)
         numbers = backend_named(device).xp.arange(start, stop, step)
         array = numbers.astype(dtype)
-    if dtype.kind != "f" and (array != numbers).any():
+    if dtype.kind not in FLOATS and (array != numbers).any():
         raise DtypeError(f"arange: {dtype} cannot hold the numbers from {start} to {stop}.")
     return Tensor(array, requires_grad)
 
@@ -111,7 +112,7 @@ def linspace(
     """
     with _explained("linspace"):
         dtype = real_dtype("linspace", _or_float32(dtype))
-        if dtype.kind != "f":
+        if dtype.kind not in FLOATS:
             raise DtypeError(f"linspace: the numbers between are fractions, which {dtype} is not.")
         array = backend_named(device).xp.linspace(start, stop, num, endpoint).astype(dtype)
     return Tensor(array, requires_grad)

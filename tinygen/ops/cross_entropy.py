@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinygen import ops
-from tinygen.arguments import number
+from tinygen.arguments import FLOATS, number
 from tinygen.backend import Array
 from tinygen.errors import DtypeError, OutOfRangeError, ShapeError, UsageError
 from tinygen.function import FusedFunction, Value
@@ -120,7 +120,7 @@ def cross_entropy(
     lead = logits.shape[:-1]
     rows = ops.reshape(logits, (-1, logits.shape[-1])) if logits.size else logits
     rows = rows if logits.size else ops.reshape(logits, (0, logits.shape[-1]))
-    if getattr(targets, "dtype", None) is not None and targets.dtype.kind == "f":
+    if getattr(targets, "dtype", None) is not None and targets.dtype.kind in FLOATS:
         losses = _soft(logits, rows, targets, label_smoothing, ignore_index, z_loss)
         counted: Any = losses.size
     else:

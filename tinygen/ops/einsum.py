@@ -19,10 +19,11 @@ from typing import Any
 
 from tinygen import ops
 from tinygen.errors import DtypeError, ShapeError
-from tinygen.function import Value, promote
+from tinygen.function import Value
 from tinygen.ops.indexing import require_array
 from tinygen.ops.linalg import diagonal, matmul
 from tinygen.ops.shape import permute_dims, reshape, squeeze
+from tinygen.promotion import promote
 
 __all__ = ["einsum"]
 

@@ -14,8 +14,9 @@ from typing import Any
 
 from tinygen.backend import Array, Backend, backend_of, raw, require_one_device
 from tinygen.errors import DtypeError, ShapeError
-from tinygen.function import Function, Value, promote
+from tinygen.function import Function, Value
 from tinygen.ops.shape import Copy, View, axis_from_front
+from tinygen.promotion import promote
 from tinygen.tensor import Tensor, plain
 
 __all__ = ["getitem", "scatter_add", "take", "take_along_axis"]

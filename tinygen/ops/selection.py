@@ -11,8 +11,9 @@ from typing import Any
 from tinygen import ops
 from tinygen.backend import Array
 from tinygen.errors import DtypeError
-from tinygen.function import Function, Value, promote
+from tinygen.function import Function, Value
 from tinygen.ops.creation import default_dtype, full
+from tinygen.promotion import promote
 
 __all__ = ["clip", "maximum", "minimum", "where"]
 

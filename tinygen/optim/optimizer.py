@@ -238,8 +238,9 @@ def _group(given: Group, defaults: Group) -> Group:
         if not isinstance(p, Tensor) or p.node is not None or p.dtype.kind != "f":
             found = f"{p.dtype}{list(p.shape)}" if isinstance(p, Tensor) else type(p).__name__
             raise UsageError(
-                f"parameter {i} of a group is {found}; an optimiser takes floating-point leaf "
-                "Tensors, such as model.parameters()."
+                f"parameter {i} of a group is {found}; an optimiser takes leaf Tensors of float32 "
+                "or another of NumPy's floats, such as model.parameters(): for bfloat16 use "
+                'w.astype("bfloat16") in the forward pass.'
             )
     return {**defaults, **given, "params": params}
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygen.backend.device.attention_decode import FEW, MANY, decode, sharing
+from tinygen.backend.device.launching import DTYPES, TYPES
 from tinygen.backend.device.registry import serves
 from tinygen.backend.device.rungs import wanted_rung
 from tinygen.backend.launch import Kernel, launch
@@ -27,7 +28,6 @@ MOST_BATCH = 65_535
 """Blocks along the last axis of a grid."""
 FORWARD = 4
 """Arrays of a forward pass: q, k, v, out."""
-TYPES = {"float32": "float", "float16": "f16"}
 
 
 def _fits(arrays: Sequence[Array], params: Mapping[str, Any]) -> bool:
@@ -36,7 +36,7 @@ def _fits(arrays: Sequence[Array], params: Mapping[str, Any]) -> bool:
     return arrays[-1] is None and arrays[0].shape[-1] // heads <= WIDEST
 
 
-@serves("attention_forward", dtypes=tuple(TYPES), fits=_fits)
+@serves("attention_forward", dtypes=DTYPES, fits=_fits)
 def attention_forward(
     backend: Any,
     q: Array,
@@ -89,7 +89,7 @@ def _returned(out: Array | None, target: Array) -> Array:
     return out
 
 
-@serves("attention_backward", dtypes=tuple(TYPES), fits=_fits)
+@serves("attention_backward", dtypes=DTYPES, fits=_fits)
 def attention_backward(
     backend: Any,
     g: Array,

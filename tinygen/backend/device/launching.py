@@ -15,7 +15,7 @@ from tinygen.errors import UsageError
 
 Array = Any
 
-TYPES: Mapping[str, str] = {"float32": "float", "float16": "f16"}
+TYPES: Mapping[str, str] = {"float32": "float", "float16": "f16", "bfloat16": "bf16"}
 """The kernels' names of dtypes; their arithmetic is float32 in all of them."""
 
 DTYPES = tuple(TYPES)

@@ -6,14 +6,14 @@ from math import prod
 from typing import Any
 
 from tinygen.backend.device.activation import slope_backward
-from tinygen.backend.device.launching import bias_gradient
-from tinygen.backend.device.matmul import TYPES, matmul
+from tinygen.backend.device.launching import DTYPES, bias_gradient
+from tinygen.backend.device.matmul import matmul
 from tinygen.backend.device.registry import serves
 
 Array = Any
 
 
-@serves("linear_forward", dtypes=tuple(TYPES))
+@serves("linear_forward", dtypes=DTYPES)
 def linear_forward(
     backend: Any,
     x: Array,
@@ -36,7 +36,7 @@ def linear_forward(
     return y.reshape(shape), None if slope is None else slope.reshape(shape)
 
 
-@serves("linear_backward", dtypes=tuple(TYPES))
+@serves("linear_backward", dtypes=DTYPES)
 def linear_backward(
     backend: Any,
     g: Array,

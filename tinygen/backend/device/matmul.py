@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygen.backend.device.launching import bias_gradient, column_sums
+from tinygen.backend.device.launching import TYPES, bias_gradient, column_sums
 from tinygen.backend.device.matmul_rungs import (
     RUNGS,
     Matrix,
@@ -20,9 +20,6 @@ from tinygen.backend.launch import Kernel, launch
 from tinygen.errors import ShapeError
 
 Array = Any
-
-TYPES = {"float32": "float", "float16": "f16"}
-
 
 STAGES = {"splits": 2, "mma": 3, "wgmma": 4}
 PARTS = 3

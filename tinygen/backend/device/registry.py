@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tinygen.arguments import FLOATS
+
 Array = Any
 Fits = Callable[[Sequence[Array], Mapping[str, Any]], bool]
 
@@ -26,7 +28,7 @@ class Launcher:
     fits: Fits
 
     def suits(self, arrays: Sequence[Array], params: Mapping[str, Any]) -> bool:
-        floats = [a for a in arrays if getattr(getattr(a, "dtype", None), "kind", "") == "f"]
+        floats = [a for a in arrays if getattr(getattr(a, "dtype", None), "kind", "") in FLOATS]
         return all(a.dtype.name in self.dtypes for a in floats) and self.fits(arrays, params)
 
 
