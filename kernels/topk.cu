@@ -4,6 +4,7 @@
 // A row with NaN, or whose largest logit is not finite, gives the token -1.
 //
 // Compile-time: TYPE of the logits.
+#include "ordered.cuh"
 #include "reduce.cuh"
 
 #ifndef TYPE
@@ -59,12 +60,6 @@ extern "C" __global__ void topk_sample_naive(int64_t* __restrict__ tokens,
     if (sum > uniforms[row] * total) break;
   }
   tokens[row] = fabsf(largest) < INFINITY ? token : -1;
-}
-
-// An unsigned integer in the order of the floats; -0 and 0 are equal.
-DEVICE uint32_t ordered(float x) {
-  const uint32_t bits = __float_as_uint(x == 0.0f ? 0.0f : x);
-  return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
 }
 
 // The inclusive prefix over the threads of the block; scratch[THREADS - 1] is the sum of all, and

@@ -187,6 +187,37 @@ def test_rows_too_long_for_registers_are_refused(monkeypatch: pytest.MonkeyPatch
         SIM.softmax(x)
 
 
+@pytest.mark.parametrize("rung", RUNGS["topk"])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_topk_by_kernel(rung: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Along any axis, equals from the left and NaN first; and its gradient."""
+    monkeypatch.setattr(SIM, "rungs", {"topk": rung})
+    x = np.random.default_rng(0).integers(-3, 3, (3, 40, 5)).astype(dtype)
+    x[1, 7, 2], x[1, 30, 2] = np.nan, np.nan
+    for axis in (0, 1, -1):
+        here = Tensor(x, requires_grad=True)
+        there = Tensor(SIM.asarray(x), requires_grad=True)
+        with launched() as kernels:
+            found = ops.topk(there, 3, axis)
+        assert kernels == ["topk_select_naive" if rung == "naive" else "topk_select"]
+        for a, b in zip(ops.topk(here, 3, axis), found, strict=True):
+            np.testing.assert_array_equal(b.numpy(), a.numpy(), strict=True)
+        for leaf, (values, _) in ((here, ops.topk(here, 3, axis)), (there, found)):
+            ops.sum(ops.where(values == values, values, 0)).backward()
+            assert leaf.grad is not None
+        np.testing.assert_array_equal(there.grad.numpy(), here.grad.numpy())
+
+
+def test_what_topk_has_no_kernel_for_is_left_to_plain_steps() -> None:
+    x = np.random.default_rng(0).standard_normal((2, 3000))
+    for array, k in ((x, 3), (x.astype(np.float32), 2049), (x[:0].astype(np.float32), 3)):
+        with launched() as kernels:
+            values, places = ops.topk(SIM.asarray(array), k)
+        assert not kernels
+        for a, b in zip(ops.topk(array, k), (values, places), strict=True):
+            np.testing.assert_array_equal(SIM.to_numpy(b), a, strict=True)
+
+
 def test_the_table_of_rungs_is_that_of_matmul() -> None:
     assert RUNGS["matmul"] == tuple(matmul_rungs.RUNGS)
 

@@ -156,6 +156,10 @@ def _bias_gradient(backend: Any, x: Array) -> Work:
     return Work(_size(x), lambda: bias_gradient(backend, x), 1, 1)
 
 
+def _topk(backend: Any, x: Array) -> Work:
+    return Work(f"{_size(x)}, k = 8", lambda: backend.topk(x, 8), 8, 1)
+
+
 def _adamw(backend: Any, x: Array) -> Work:
     param, grad, m, v = (own_copy(backend, x.reshape(-1)) for _ in range(4))
     v *= v
@@ -187,6 +191,7 @@ _LADDERS: dict[str, tuple[str, Callable[[Any, Array], Work]]] = {
     "embedding-backward": ("embedding", _embedding_backward),
     "bias-gradient": ("column_sums", _bias_gradient),
     "adamw": ("adamw", _adamw),
+    "topk": ("topk", _topk),
 }
 
 MEMORY_LADDERS: dict[str, Callable[[Any], Iterator[Rung]]] = {

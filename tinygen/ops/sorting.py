@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from tinygen.backend import Array
+from tinygen.backend.order import order
 from tinygen.errors import ShapeError
 from tinygen.function import Value
 from tinygen.ops.indexing import along_axis, put
@@ -48,10 +49,10 @@ class TopK(Copy):
         if not 0 <= k <= x.shape[axis]:
             raise ShapeError(f"topk: k is {k}, but axis {axis} has {x.shape[axis]} elements.")
         self.shape = x.shape
-        rows = self.xp.moveaxis(x, axis, -1)  # (..., n)
-        indices = self.xp.moveaxis(largest(self.xp, rows, k), -1, axis)
+        found = self.backend.topk(self.xp.moveaxis(x, axis, -1), k)
+        values, indices = (self.xp.moveaxis(a, -1, axis) for a in found)
         self.index = along_axis(self.xp, "topk", x.shape, indices, axis)
-        return x[self.index], indices
+        return values, indices
 
     def backward(self, g: Value, _: None) -> Value:
         return put(g, self.index, self.shape, unique=True)
@@ -75,33 +76,3 @@ def topk(x: Value, k: int, axis: int = -1) -> tuple[Any, Any]:
     """
     values, indices = TopK.apply(x, k=k, axis=axis)
     return values, indices
-
-
-def order(xp: Any, x: Array, axis: int, descending: bool) -> Array:
-    """The stable argsort of x."""
-    if not descending:
-        return xp.argsort(x, axis=axis, stable=True)
-    # Stable in the mirror: the last of equals comes first there, and so last here.
-    mirrored = xp.argsort(xp.flip(x, axis), axis=axis, stable=True)
-    return x.shape[axis] - 1 - xp.flip(mirrored, axis)
-
-
-def largest(xp: Any, x: Array, k: int) -> Array:
-    """The indices of the k largest along the last axis, x (..., n) -> (..., k).
-
-    A partition finds the k-th largest, the threshold, in linear time; what lies above it is kept,
-    then as many of its equals as are still missing, from the left. Only these k are sorted.
-    """
-    n = x.shape[-1]
-    if n < 1024 or not 0 < k < n // 4:
-        return order(xp, x, -1, descending=True)[..., :k]
-    threshold = xp.partition(x, n - k, axis=-1)[..., n - k, None]
-    if (threshold != threshold).any():  # more than k NaN
-        return order(xp, x, -1, descending=True)[..., :k]
-    above = ~(x <= threshold)  # a NaN is above
-    level = x == threshold
-    missing = k - xp.count_nonzero(above, axis=-1, keepdims=True)
-    kept = above | (level & (xp.cumsum(level, axis=-1) <= missing))
-    candidates = xp.nonzero(kept)[-1].reshape(*x.shape[:-1], k)
-    by_value = order(xp, xp.take_along_axis(x, candidates, -1), -1, descending=True)
-    return xp.take_along_axis(candidates, by_value, -1)

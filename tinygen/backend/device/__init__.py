@@ -30,6 +30,7 @@ from tinygen.backend.device.adamw import adamw_by_kernel, adamw_update
 from tinygen.backend.device.leaky import leak, leaky_relu
 from tinygen.backend.device.maps import Map, avg_pool_map, resize_map
 from tinygen.backend.device.registry import LAUNCHERS
+from tinygen.backend.device.topk import topk
 from tinygen.backend.geometry import Pair
 
 Array = Any
@@ -97,6 +98,9 @@ class Primitives:
     def resize_adjoint(self, g: Array, size: Pair, mode: str) -> Array:
         sizes = g.shape[1:3]
         return self._along_both(g, size, lambda n, axis: resize_map(n, sizes[axis], mode).T)
+
+    def topk(self, x: Array, k: int) -> tuple[Array, Array]:
+        return topk(self, x, k)
 
     def address(self, array: Array) -> int:
         """Of its first element in the device's memory."""

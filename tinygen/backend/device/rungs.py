@@ -29,6 +29,7 @@ RUNGS: dict[str, tuple[str, ...]] = {
     "rope": ("naive", "vectors"),
     "softmax": ("naive", "online", "registers"),
     "swiglu": ("naive", "vectors"),
+    "topk": ("naive", "radix"),
 }
 """By operation, from the bottom."""
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygen.backend import order
 from tinygen.backend.numpy_backend.activation import (
     activation_forward,
     gelu_forward,
@@ -154,5 +155,9 @@ class NumpyBackend:
 
     embedding_backward = staticmethod(embedding_backward)
     scatter_add = staticmethod(scatter_add)
+
+    @staticmethod
+    def topk(x: Any, k: int) -> Any:
+        return order.topk(np, x, k)
 
     adamw_update = staticmethod(adamw_update)
