@@ -41,6 +41,18 @@ def case(name: str, rng: np.random.Generator) -> Case:
         "layer_norm plain": (ops.layer_norm, (normal(5, 33),)),
         "rms_norm": (ops.rms_norm, (normal(7, 36), normal(36))),
         "rms_norm plain": (ops.rms_norm, (normal(3, 1),)),
+        "add_layer_norm": (
+            lambda *arrays: both(ops.add_layer_norm(*arrays)),
+            (normal(2, 5, 36), normal(2, 5, 36), normal(36), normal(36)),
+        ),
+        "add_layer_norm plain": (
+            lambda *arrays: both(ops.add_layer_norm(*arrays)),
+            (normal(5, 33), normal(5, 33)),
+        ),
+        "add_rms_norm": (
+            lambda *arrays: both(ops.add_rms_norm(*arrays)),
+            (normal(7, 36), normal(7, 36), normal(36)),
+        ),
         "group_norm": (
             lambda x, w, b: ops.group_norm(x, 4, w, b, activation="silu"),
             (normal(2, 5, 3, 24), normal(24), normal(24)),
@@ -86,12 +98,15 @@ def case(name: str, rng: np.random.Generator) -> Case:
 
 NAMES = (
     *("layer_norm", "layer_norm plain", "rms_norm", "rms_norm plain"),
+    *("add_layer_norm", "add_layer_norm plain", "add_rms_norm"),
     *("group_norm", "group_norm plain", "softmax", "softmax of columns", "log_softmax"),
     *("cross_entropy", "linear_cross_entropy", "gelu", "gelu_tanh", "silu", "embedding"),
     *("swiglu", "swiglu of halves", "swiglu of numbers", "rope", "rope of neighbours", "linear"),
 )
 
 SHARED = {
+    "add_layer_norm": "layer_norm",
+    "add_rms_norm": "rms_norm",
     "linear_cross_entropy": "cross_entropy",
     "linear": "column_sums",  # the gradient of its bias
     **dict.fromkeys(("gelu", "gelu_tanh", "silu"), "activation"),
@@ -102,6 +117,11 @@ def operation_of(name: str) -> str:
     """Whose rungs serve a case."""
     op = name.partition(" ")[0]
     return SHARED.get(op, op)
+
+
+def both(results: tuple[Any, Any]) -> Any:
+    """One array of two outputs, so that each has a gradient of its own."""
+    return ops.concat(results, axis=0)
 
 
 def moved_like(x: Any, array: Any) -> Any:

@@ -34,7 +34,7 @@ def test_a_rung_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
 def test_every_operation_with_rungs_has_a_ladder() -> None:
     climbed = {name.replace("-", "_").removesuffix("_backward") for name in LADDERS}
     renamed = {"activation": "gelu", "column_sums": "bias_gradient"}
-    assert {renamed.get(operation, operation) for operation in RUNGS} == climbed
+    assert {renamed.get(operation, operation) for operation in RUNGS} <= climbed
 
 
 @needs_simulator

@@ -66,6 +66,13 @@ def _layer_norm_backward(backend: Any, x: Array) -> Work:
     )
 
 
+def _add_layer_norm(backend: Any, x: Array) -> Work:
+    weight, bias, residual = (own_copy(backend, a) for a in (x[0], x[1], x[::-1]))
+    size = f"{_size(x)}, of a sum that is made apart, and not counted, below registers"
+    args = x, residual, weight, bias, EPS
+    return Work(size, lambda: backend.add_layer_norm_forward(*args), 9, 4)
+
+
 def _rms_norm(backend: Any, x: Array) -> Work:
     weight = own_copy(backend, x[0])
     return Work(_size(x), lambda: backend.rms_norm_forward(x, weight, EPS), 4, 2)
@@ -174,6 +181,7 @@ def _adamw(backend: Any, x: Array) -> Work:
 
 _LADDERS: dict[str, tuple[str, Callable[[Any, Array], Work]]] = {
     "layer-norm": ("layer_norm", _layer_norm),
+    "add-layer-norm": ("layer_norm", _add_layer_norm),
     "layer-norm-backward": ("layer_norm", _layer_norm_backward),
     "rms-norm": ("rms_norm", _rms_norm),
     "softmax": ("softmax", _softmax),

@@ -127,6 +127,8 @@ from tinygen.ops.loss import (
     mse_loss,
 )
 from tinygen.ops.norm import (
+    add_layer_norm,
+    add_rms_norm,
     layer_norm,
     rms_norm,
 )
@@ -216,6 +218,8 @@ from tinygen.ops.vector_norm import (
 __all__ = [
     "abs",
     "add",
+    "add_layer_norm",
+    "add_rms_norm",
     "all",
     "any",
     "arange",

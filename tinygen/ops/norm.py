@@ -12,7 +12,7 @@ from tinygen.errors import ShapeError
 from tinygen.function import FusedFunction, Value
 from tinygen.ops.checks import same_float_dtype
 
-__all__ = ["layer_norm", "rms_norm"]
+__all__ = ["add_layer_norm", "add_rms_norm", "layer_norm", "rms_norm"]
 
 
 class LayerNorm(FusedFunction):
@@ -69,6 +69,67 @@ class RMSNorm(FusedFunction):
         return 4 * outputs[0].size
 
 
+class AddLayerNorm(FusedFunction):
+    """total = x + residual,  y = layer_norm(total): the sum that goes on, and what a branch reads
+    of it.  dx = dresidual = dtotal + the gradient of the norm."""
+
+    primitives = ("add_layer_norm_forward", "add_layer_norm_backward")
+
+    @staticmethod
+    def reference(
+        x: Value, residual: Value, weight: Value, bias: Value, *, eps: float
+    ) -> tuple[Value, Value]:
+        total = x + residual  # (..., C)
+        return LayerNorm.reference(total, weight, bias, eps=eps), total
+
+    def forward(
+        self, x: Array, residual: Array, weight: Array, bias: Array, *, eps: float
+    ) -> tuple[Array, Array]:
+        y, total, mean, rstd = self.backend.add_layer_norm_forward(x, residual, weight, bias, eps)
+        self.save(total=total, weight=weight, mean=mean, rstd=rstd)
+        return y, total
+
+    def backward(self, g: Array, g_total: Array) -> tuple[Array | None, ...]:
+        s, (*either, weight, bias) = self.saved, self.needs
+        needs = any(either), weight, bias
+        dx, *affine = self.backend.add_layer_norm_backward(
+            g, g_total, s.total, s.weight, s.mean, s.rstd, needs
+        )
+        return dx, dx, *affine
+
+    def flops(self, arrays: Sequence[Array], outputs: Sequence[Array]) -> int:
+        return 8 * outputs[0].size
+
+
+class AddRMSNorm(FusedFunction):
+    """total = x + residual,  y = rms_norm(total);  dx = dresidual = dtotal + the gradient of the
+    norm."""
+
+    primitives = ("add_rms_norm_forward", "add_rms_norm_backward")
+
+    @staticmethod
+    def reference(x: Value, residual: Value, weight: Value, *, eps: float) -> tuple[Value, Value]:
+        total = x + residual  # (..., C)
+        return RMSNorm.reference(total, weight, eps=eps), total
+
+    def forward(
+        self, x: Array, residual: Array, weight: Array, *, eps: float
+    ) -> tuple[Array, Array]:
+        y, total, rstd = self.backend.add_rms_norm_forward(x, residual, weight, eps)
+        self.save(total=total, weight=weight, rstd=rstd)
+        return y, total
+
+    def backward(self, g: Array, g_total: Array) -> tuple[Array | None, ...]:
+        s, (*either, weight) = self.saved, self.needs
+        dx, dweight = self.backend.add_rms_norm_backward(
+            g, g_total, s.total, s.weight, s.rstd, (any(either), weight)
+        )
+        return dx, dx, dweight
+
+    def flops(self, arrays: Sequence[Array], outputs: Sequence[Array]) -> int:
+        return 5 * outputs[0].size
+
+
 def layer_norm(x: Value, weight: Value = None, bias: Value = None, *, eps: float = 1e-5) -> Any:
     """Each vector of the last axis to mean 0 and variance 1, then scaled and shifted.
 
@@ -85,6 +146,40 @@ def rms_norm(x: Value, weight: Value = None, *, eps: float = 1e-6) -> Any:
     """
     _check("rms_norm", x, eps, weight=weight)
     return RMSNorm.apply(x, weight, eps=eps)
+
+
+def add_layer_norm(
+    x: Value, residual: Value, weight: Value = None, bias: Value = None, *, eps: float = 1e-5
+) -> tuple[Any, Any]:
+    """(layer_norm(x + residual), x + residual) in one pass over each.
+
+    x, residual (..., C), weight, bias (C,) -> two of (..., C); one float dtype.
+    """
+    _check("add_layer_norm", x, eps, weight=weight, bias=bias)
+    _check_residual("add_layer_norm", x, residual)
+    y, total = AddLayerNorm.apply(x, residual, weight, bias, eps=eps)
+    return y, total
+
+
+def add_rms_norm(
+    x: Value, residual: Value, weight: Value = None, *, eps: float = 1e-6
+) -> tuple[Any, Any]:
+    """(rms_norm(x + residual), x + residual) in one pass over each.
+
+    x, residual (..., C), weight (C,) -> two of (..., C); one float dtype.
+    """
+    _check("add_rms_norm", x, eps, weight=weight)
+    _check_residual("add_rms_norm", x, residual)
+    y, total = AddRMSNorm.apply(x, residual, weight, eps=eps)
+    return y, total
+
+
+def _check_residual(op: str, x: Value, residual: Value) -> None:
+    same_float_dtype(op, x=x, residual=residual)
+    if residual.shape != x.shape:
+        raise ShapeError(
+            f"{op}: x has shape {x.shape} and residual {residual.shape}; make them equal."
+        )
 
 
 def _check(op: str, x: Value, eps: float, **affine: Value) -> None:

@@ -47,6 +47,10 @@ from tinygen.backend.numpy_backend.latent import (
 from tinygen.backend.numpy_backend.linear import linear_backward, linear_forward
 from tinygen.backend.numpy_backend.linear_cross_entropy import linear_cross_entropy
 from tinygen.backend.numpy_backend.norm import (
+    add_layer_norm_backward,
+    add_layer_norm_forward,
+    add_rms_norm_backward,
+    add_rms_norm_forward,
     layer_norm_backward,
     layer_norm_forward,
     rms_norm_backward,
@@ -115,6 +119,10 @@ class NumpyBackend:
     layer_norm_backward = staticmethod(layer_norm_backward)
     rms_norm_forward = staticmethod(rms_norm_forward)
     rms_norm_backward = staticmethod(rms_norm_backward)
+    add_layer_norm_forward = staticmethod(add_layer_norm_forward)
+    add_layer_norm_backward = staticmethod(add_layer_norm_backward)
+    add_rms_norm_forward = staticmethod(add_rms_norm_forward)
+    add_rms_norm_backward = staticmethod(add_rms_norm_backward)
 
     batch_norm_forward = staticmethod(batch_norm_forward)
     batch_norm_backward = staticmethod(batch_norm_backward)

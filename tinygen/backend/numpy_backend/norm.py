@@ -130,6 +130,58 @@ def rms_norm_backward(
     return None if dx is None else dx.reshape(x.shape), dweight
 
 
+def add_layer_norm_forward(
+    x: Array, residual: Array, weight: Array | None, bias: Array | None, eps: float
+) -> tuple[Array, Array, Array, Array]:
+    """x, residual (..., n) -> y, their sum (..., n), and its mean and rstd (rows,)."""
+    total = np.add(x, residual, out=empty(x.shape, x.dtype))
+    y, mean, rstd = layer_norm_forward(total, weight, bias, eps)
+    return y, total, mean, rstd
+
+
+def add_layer_norm_backward(
+    g: Array,
+    g_total: Array,
+    total: Array,
+    weight: Array | None,
+    mean: Array,
+    rstd: Array,
+    needs: tuple[bool, ...],
+) -> tuple[Array | None, Array | None, Array | None]:
+    """Gradients (dx, dweight, dbias); that of the residual is dx too."""
+    dx, dweight, dbias = layer_norm_backward(g, total, weight, mean, rstd, needs)
+    return _plus(dx, g_total), dweight, dbias
+
+
+def add_rms_norm_forward(
+    x: Array, residual: Array, weight: Array | None, eps: float
+) -> tuple[Array, Array, Array]:
+    """x, residual (..., n) -> y, their sum (..., n), and its rstd (rows,)."""
+    total = np.add(x, residual, out=empty(x.shape, x.dtype))
+    y, rstd = rms_norm_forward(total, weight, eps)
+    return y, total, rstd
+
+
+def add_rms_norm_backward(
+    g: Array,
+    g_total: Array,
+    total: Array,
+    weight: Array | None,
+    rstd: Array,
+    needs: tuple[bool, ...],
+) -> tuple[Array | None, Array | None]:
+    """Gradients (dx, dweight); that of the residual is dx too."""
+    dx, dweight = rms_norm_backward(g, total, weight, rstd, needs)
+    return _plus(dx, g_total), dweight
+
+
+def _plus(dx: Array | None, g_total: Array) -> Array | None:
+    """dx with what reaches the sum past the norm, in place."""
+    if dx is not None:
+        dx += g_total
+    return dx
+
+
 def _rstd(rows: Array, eps: float, out: Array) -> Array:
     """1/sqrt(mean(row^2) + eps) of every row."""
     np.vecdot(rows, rows, out=out)

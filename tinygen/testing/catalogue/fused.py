@@ -178,6 +178,35 @@ register(
 )
 
 
+def add_norm_args(draw: Draw, affine: int) -> Call:
+    x, *parts = (call := norm_args(draw, affine)).arrays
+    return Call(x, draw.array(x.shape, MODERATE), *parts, **call.params)
+
+
+for f, plain, parts in ((ops.add_layer_norm, layer_norm, 2), (ops.add_rms_norm, rms_norm, 1)):
+    register(
+        f,
+        args=lambda draw, parts=parts: add_norm_args(draw, parts),
+        truth=lambda x, residual, *rest, plain=plain, **eps: (
+            plain(x + residual, *rest, **eps),
+            x + residual,
+        ),
+        bound=COMPOSED,
+        fused=True,
+        special=False,
+        bad=(
+            bad(
+                "a weight of another size",
+                ShapeError,
+                lambda f=f: f(zeros(2, 3), zeros(2, 3), zeros(2)),
+            ),
+            bad("another residual", ShapeError, lambda f=f: f(zeros(2, 3), zeros(3))),
+            bad("no axes", ShapeError, lambda f=f: f(zeros(), zeros())),
+            mixed(f, (2, 3), (2, 3)),
+        ),
+    )
+
+
 # ---- dropout -------------------------------------------------------------------------------------
 
 
