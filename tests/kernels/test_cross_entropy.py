@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -63,13 +64,14 @@ def check(
     fixed = {"TYPE": format.name, "VECTOR": vector}
     slopes, share = format.decode(g)[:, None], np.float32(1 / rows)
     loss_out, row, matrix = out(rows, format), out(rows), out((rows, classes), format)
-    rungs: list[tuple[str, int, list[Any]]] = [("", rows, [])]
+    rungs: list[tuple[str, int, int, list[Any]]] = [("", rows, 256, [])]
     if classes <= 600:  # a thread adds a row in turn; NumPy, by which errors are judged, in pairs
-        rungs += [("_naive", blocks(rows, 256), [np.int32(rows)])]
-    for rung, grid, sizes in rungs:
+        rungs += [("_naive", blocks(rows, 2), 2, [np.int32(rows)])]
+    for rung, grid, threads, sizes in rungs:
+        launches = partial(run, FILE, grid=grid, block=threads, **fixed)
 
-        def launch(part: str, *args: Any, rung: str = rung, grid: int = grid) -> list[Array]:
-            return run(FILE, f"cross_entropy_{part}{rung}", grid, 256, args, **fixed)
+        def launch(part: str, *args: Any, rung: str = rung, run: Any = launches) -> list[Array]:
+            return run(kernel=f"cross_entropy_{part}{rung}", args=args)
 
         sizes = [*sizes, np.int32(classes)]
         args = [loss_out, row, row, row, x, targets, *sizes, *options]
