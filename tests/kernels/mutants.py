@@ -66,6 +66,7 @@ TESTED_BY = {
     "gelu.cuh": ["test_activation"],
     "hopper.cuh": ["test_conformance"],
     "online.cuh": ["test_softmax", "test_cross_entropy"],
+    "ordered.cuh": ["test_select", "test_topk"],
     "philox.cuh": ["test_random"],
     "reduce.cuh": ["test_softmax", "test_norm", "test_group_norm"],
     "row.cuh": ["test_softmax", "test_norm"],

@@ -1,8 +1,8 @@
 """The mistakes that are planted in kernels (mutation.py), and the run that judges them.
 
 The deep tests plant a sample in the files that have been judged whole, and leave out every barrier
-and every wait for a copy, one at a time: the tests of the kernels reach both sides of each, and none
-is waste."""
+and every wait for a copy, one at a time: the tests of the kernels reach both sides of each, and
+none is waste."""
 
 from __future__ import annotations
 
