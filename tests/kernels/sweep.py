@@ -62,6 +62,8 @@ def calls(few: bool) -> Iterator[Call]:
         yield lambda x: ops.cross_entropy(x, integers(x, 4)), ((4, width),)
         yield lambda x, w: ops.linear_cross_entropy(x, w, integers(x, 4)), ((4, 8), (width, 8))
         yield lambda w: ops.embedding(integers(w, 5), w), ((7, width),)
+        yield ops.swiglu, ((5, width),) * 2
+        yield lambda x: ops.topk(x, 3)[0], ((5, width),)
         yield lambda x: ops.dropout(x, 0.5, rng=Generator(0)), ((5, width),)
         for activation in (None, "silu"):
             yield lambda x, f=activation: ops.group_norm(x, 1, activation=f), ((2, 5, width),)
