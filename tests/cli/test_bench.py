@@ -42,7 +42,7 @@ def test_every_operation_with_rungs_has_a_ladder() -> None:
 def test_a_ladder_has_its_rungs_in_order(operation: str) -> None:
     rungs = ladder(operation, backend_named("sim"))
     assert len(rungs) >= 2
-    assert all(rung.operation == operation and rung.flops > 0 for rung in rungs)
+    assert all(rung.operation == operation and rung.least_bytes > 0 for rung in rungs)
 
 
 @pytest.mark.parametrize(

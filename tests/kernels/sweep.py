@@ -38,7 +38,10 @@ LAYOUTS = ((0, 1), (0, 0), (1, 0))
 """Transposed factors in a linear layer: forward, and its two gradients."""
 ELSEWHERE: dict[str, tuple[int, list[dict[str, object]]]] = {
     "adamw.cu": (75, [{"TYPE": type_, "VECTOR": n} for type_ in FLOATS for n in (1, 4)]),
-    "cast.cu": (75, [{"IN": of, "OUT": to} for of in FLOATS for to in FLOATS]),
+    "cast.cu": (
+        75,
+        [{"IN": of, "OUT": to, "VECTOR": n} for of in FLOATS for to in FLOATS for n in (1, 4)],
+    ),
     "conformance_hopper.cu": (90, [{}]),
     "conformance_mma.cu": (80, [{}]),
     "matmul_splits.cu": (80, [{"TRANSPOSE_A": a, "TRANSPOSE_B": b} for a, b in LAYOUTS]),

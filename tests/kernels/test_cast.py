@@ -16,18 +16,22 @@ def check_cast(seed: int, n: int, source: Format, target: Format) -> None:
     special = np.array([np.inf, -np.inf, -0.0, 65520, 1 + 2.0**-8, 1 + 3 * 2.0**-8])
     x[: len(special)] = source.encode(special)[:n]
     wanted = target.encode(source.decode(x)).tobytes()
-    for kernel, grid in (("cast", 2), ("cast_naive", blocks(n, 256))):
-        args = [out(n, target), x, np.int64(n)]
-        (y,) = run("cast.cu", kernel, grid, 256, args, IN=source.name, OUT=target.name)
-        assert y.tobytes() == wanted
+    fixed = {"IN": source.name, "OUT": target.name}
+    for vector in (1, 4):
+        for kernel, grid in (("cast", 2), ("cast_naive", blocks(n, 256))):
+            args = [out(n, target), x, np.int64(n)]
+            (y,) = run("cast.cu", kernel, grid, 256, args, VECTOR=vector, **fixed)
+            assert y.tobytes() == wanted
 
 
-def check_transpose(seed: int, rows: int, columns: int, source: Format, target: Format) -> None:
-    x = numbers(np.random.default_rng(seed), source, rows, columns)
-    wanted = target.encode(source.decode(x).T).tobytes()
-    grid = blocks(columns, 32), blocks(rows, 32)
+def check_transpose(
+    seed: int, batch: int, rows: int, columns: int, source: Format, target: Format
+) -> None:
+    x = numbers(np.random.default_rng(seed), source, batch, rows, columns)
+    wanted = target.encode(source.decode(x).swapaxes(1, 2)).tobytes()
+    grid = batch * blocks(columns, 32) * blocks(rows, 32)
     for kernel in ("transpose", "transpose_naive"):
-        args = [out((columns, rows), target), x, np.int32(rows), np.int32(columns)]
+        args = [out((batch, columns, rows), target), x, np.int32(rows), np.int32(columns)]
         (y,) = run("cast.cu", kernel, grid, (32, 8), args, IN=source.name, OUT=target.name)
         assert y.tobytes() == wanted
 
@@ -35,11 +39,12 @@ def check_transpose(seed: int, rows: int, columns: int, source: Format, target: 
 @settings(max_examples=6)
 @given(
     seed=st.integers(0, 2**32), n=st.integers(1, 3000),
-    rows=st.sampled_from([1, 7, 31, 33, 65]), columns=st.sampled_from([1, 8, 32, 33, 70]),
+    batch=st.integers(1, 3), rows=st.sampled_from([1, 7, 31, 33, 65]),
+    columns=st.sampled_from([1, 8, 32, 33, 70]),
 )  # fmt: skip
-def test_casts(seed: int, n: int, rows: int, columns: int) -> None:
+def test_casts(seed: int, n: int, batch: int, rows: int, columns: int) -> None:
     check_cast(seed, n, *PAIRS[0])
-    check_transpose(seed, rows, columns, *PAIRS[0])
+    check_transpose(seed, batch, rows, columns, *PAIRS[0])
 
 
 @pytest.mark.deep
@@ -49,7 +54,7 @@ def test_every_cast(pair: tuple[Format, Format]) -> None:
         check_cast(n, n, *pair)
     for rows in (1, 31, 32, 33, 64):
         for columns in (1, 31, 32, 33, 65):
-            check_transpose(rows, rows, columns, *pair)
+            check_transpose(rows, 2, rows, columns, *pair)
 
 
 @settings(max_examples=6)

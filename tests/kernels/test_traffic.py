@@ -190,11 +190,11 @@ def test_rope_dropout_and_casts() -> None:
     assert moved("cast.cu", "cast", 2, 256, args, **fixed) == promised(FLOAT, 1, 0.5)
     x = matrix(FLOAT, 64, 96)
     args = [out((96, 64), BF16), x, np.int32(64), np.int32(96)]
-    found = moved("cast.cu", "transpose", (3, 2), (32, 8), args, **fixed)
+    found = moved("cast.cu", "transpose", 6, (32, 8), args, **fixed)
     assert found == [x.nbytes, x.nbytes // 2]
     shared = compiled("cast.cu", tuple(sorted(fixed.items()))).counters.total("shared")
     assert shared.excess == 1, "a column of the tile is read from one bank"
-    _, written = moved("cast.cu", "transpose_naive", (3, 2), (32, 8), args, **fixed)
+    _, written = moved("cast.cu", "transpose_naive", 6, (32, 8), args, **fixed)
     assert written >= 8 * x.nbytes
 
 

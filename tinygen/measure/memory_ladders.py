@@ -163,6 +163,14 @@ def _bias_gradient(backend: Any, x: Array) -> Work:
     return Work(_size(x), lambda: bias_gradient(backend, x), 1, 1)
 
 
+def _cast(backend: Any, x: Array) -> Work:
+    return Work(f"{_size(x)} to float16", lambda: backend.astype(x, "float16"), 1, 1.5)
+
+
+def _transpose(backend: Any, x: Array) -> Work:
+    return Work(_size(x), lambda: backend.copy(x.T), 0, 2)
+
+
 def _topk(backend: Any, x: Array) -> Work:
     return Work(f"{_size(x)}, k = 8", lambda: backend.topk(x, 8), 8, 1)
 
@@ -199,6 +207,8 @@ _LADDERS: dict[str, tuple[str, Callable[[Any, Array], Work]]] = {
     "embedding-backward": ("embedding", _embedding_backward),
     "bias-gradient": ("column_sums", _bias_gradient),
     "adamw": ("adamw", _adamw),
+    "cast": ("cast", _cast),
+    "transpose": ("transpose", _transpose),
     "topk": ("topk", _topk),
 }
 

@@ -20,7 +20,7 @@ class AsType(Function):
 
     def forward(self, x: Array, *, dtype: Any) -> Array:
         self.source = x.dtype
-        return x.astype(dtype)
+        return self.backend.astype(x, dtype)
 
     def backward(self, g: Value) -> Value:
         return astype(g, self.source)
@@ -51,7 +51,7 @@ class Clone(Function):
     any_dtype = True
 
     def forward(self, x: Array) -> Array:
-        return x.copy()
+        return self.backend.copy(x)
 
     def backward(self, g: Value) -> Value:
         return g

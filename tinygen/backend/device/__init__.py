@@ -27,6 +27,7 @@ from tinygen.backend.device import (  # noqa: F401  # their kernels serve
     swiglu,
 )
 from tinygen.backend.device.adamw import adamw_by_kernel, adamw_update
+from tinygen.backend.device.cast import astype, copy
 from tinygen.backend.device.leaky import leak, leaky_relu
 from tinygen.backend.device.maps import Map, avg_pool_map, resize_map
 from tinygen.backend.device.registry import LAUNCHERS
@@ -98,6 +99,12 @@ class Primitives:
     def resize_adjoint(self, g: Array, size: Pair, mode: str) -> Array:
         sizes = g.shape[1:3]
         return self._along_both(g, size, lambda n, axis: resize_map(n, sizes[axis], mode).T)
+
+    def copy(self, x: Array) -> Array:
+        return copy(self, x)
+
+    def astype(self, x: Array, dtype: Any) -> Array:
+        return astype(self, x, dtype)
 
     def topk(self, x: Array, k: int) -> tuple[Array, Array]:
         return topk(self, x, k)

@@ -52,7 +52,49 @@ def type_of(x: Array) -> str:
 
 
 def contiguous(backend: Any, x: Array) -> Array:
-    return x if x.flags.c_contiguous else backend.xp.ascontiguousarray(x)
+    """x, or a copy whose elements lie in order: of transposed matrices by a kernel."""
+    if x.flags.c_contiguous:
+        return x
+    matrices = transposed(x)
+    if matrices is None or not (backend.kernels and backend.launches):
+        return backend.xp.ascontiguousarray(x)
+    return transpose(backend, x, matrices, x.dtype)
+
+
+def transposed(x: Array) -> tuple[int, int, int] | None:
+    """(batch, rows, columns) of the matrices in memory of which x is the transposed view, whatever
+    axes rows and columns are made of; None if x is no such view of a kernel's dtype."""
+    if x.dtype.name not in TYPES or not x.size:
+        return None
+    axes = [(stride, n) for stride, n in zip(x.strides, x.shape, strict=True) if n > 1]
+    order = sorted(range(len(axes)), key=lambda i: -axes[i][0])  # as they lie in memory
+    step = x.itemsize
+    for i in reversed(order):
+        if axes[i][0] != step:
+            return None
+        step *= axes[i][1]
+    first = next((i for i, axis in enumerate(order) if axis != i), len(order))
+    turn = order[first] if first < len(order) else first
+    if order[first:] != [*range(turn, len(order)), *range(first, turn)]:
+        return None
+    batch, columns, rows = (
+        prod(n for _, n in axes[part])
+        for part in (slice(first), slice(first, turn), slice(turn, None))
+    )
+    tiles = batch * blocks(rows, 32) * blocks(columns, 32)
+    return (batch, rows, columns) if max(tiles, rows, columns) < 2**31 else None
+
+
+def transpose(backend: Any, x: Array, matrices: tuple[int, int, int], dtype: Any) -> Array:
+    """x as `dtype`, contiguous, where `transposed` has told its `matrices`."""
+    batch, rows, columns = matrices
+    y = backend.empty(x.shape, dtype)
+    name = "transpose_naive" if rung_of(backend, "transpose") == "naive" else "transpose"
+    kernel = Kernel("cast.cu", name, IN=type_of(x), OUT=type_of(y))
+    grid = batch * blocks(rows, 32) * blocks(columns, 32)
+    args = [y, backend.span(x), np.int32(rows), np.int32(columns)]
+    launch(backend, kernel, (grid,), (32, 8), args)
+    return y
 
 
 def as_matrix(backend: Any, x: Array) -> Array:

@@ -16,6 +16,7 @@ RUNGS: dict[str, tuple[str, ...]] = {
     "activation": ("naive", "vectors"),
     "adamw": ("naive", "vectors"),
     "attention": ("naive", "tiled", "mma", "decode"),
+    "cast": ("naive", "vectors"),
     "column_sums": ("naive", "slices"),
     "cross_entropy": ("naive", "block"),
     "dropout": ("naive", "vectors"),
@@ -30,6 +31,7 @@ RUNGS: dict[str, tuple[str, ...]] = {
     "softmax": ("naive", "online", "registers"),
     "swiglu": ("naive", "vectors"),
     "topk": ("naive", "radix"),
+    "transpose": ("naive", "tiled"),
 }
 """By operation, from the bottom."""
 

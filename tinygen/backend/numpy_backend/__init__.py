@@ -165,6 +165,14 @@ class NumpyBackend:
     scatter_add = staticmethod(scatter_add)
 
     @staticmethod
+    def copy(x: Any) -> Any:
+        return x.copy()
+
+    @staticmethod
+    def astype(x: Any, dtype: Any) -> Any:
+        return x.astype(dtype)
+
+    @staticmethod
     def topk(x: Any, k: int) -> Any:
         return order.topk(np, x, k)
 
