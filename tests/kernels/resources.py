@@ -90,6 +90,16 @@ BUILDS: list[tuple[str, dict[str, Any], list[str], dict[str, list[str]]]] = [
     ),
     *(
         (
+            "attention_wgmma.cu",
+            {"TYPE": type_name, "HEAD": head},
+            ["sm_90a"],
+            {"attention_wgmma": WGMMA},
+        )
+        for type_name in ("f16", "bf16")
+        for head in (64, 128)
+    ),
+    *(
+        (
             "attention_decode.cu",
             {"TYPE": "f16", "HEAD": head, "ROWS": rows, "VECTOR": 8},
             ["sm_75", "sm_90"],
@@ -144,6 +154,15 @@ def title(file: str, definitions: dict[str, Any], architecture: str) -> str:
     return f"{file} {architecture} {given}".strip()
 
 
+def shows(code: str, instruction: str) -> bool:
+    """Whether machine code has the instruction; wgmma's in groups, since where the compiler cannot
+    see who uses their registers, it silently waits for each alone."""
+    found = re.findall(_pattern(instruction), code)
+    if instruction == "HGMMA":
+        return len(found) > len(re.findall(r"WARPGROUP\.DEPBAR", code))
+    return bool(found)
+
+
 def _pattern(instruction: str) -> str:
     """Of machine code; Turing writes LDS.U.128 for LDS.128."""
     return r"\b" + re.escape(instruction).replace(r"LDS\.", r"LDS\.(U\.)?") + r"\b"
@@ -187,7 +206,7 @@ def measured(
             "instructions": [
                 instruction
                 for instruction in wanted.get(name, [])
-                if re.search(_pattern(instruction), dumped(cubin, "-sass", "-fun", name))
+                if shows(dumped(cubin, "-sass", "-fun", name), instruction)
             ],
         }
         for name, used in usage(cubin).items()

@@ -14,7 +14,7 @@ import numpy as np
 
 from tinygen import autograd, ops
 from tinygen.backend import backend_named
-from tinygen.backend.device.attention_decode import MANY
+from tinygen.backend.device.attention_rungs import MANY
 from tinygen.backend.device.launching import DTYPES, WORTH_COMPILING
 from tinygen.backend.launch import Kernel
 from tinygen.ops.linear import ACTIVATIONS

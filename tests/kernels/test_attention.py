@@ -144,9 +144,22 @@ def test_decoding_is_chosen_for_few_queries_and_many_keys() -> None:
         assert kernels[0] == f"attention_{wanted}"
         if wanted == "decode":
             assert kernels[1:] == ["attention_combine"]
-    SIM.rungs["attention"] = "decode"
-    with pytest.raises(UsageError, match="1 to 16 queries for each key/value head, not 17"):
-        SIM.attention_forward(q, k, v, causal=True)
+
+
+@pytest.mark.parametrize(
+    ("rung", "dtype", "D", "sentence"),
+    [
+        ("flash", "float32", 16, "no rung 'flash'; it has naive, tiled, decode, mma, wgmma"),
+        ("decode", "float32", 16, "takes 1 to 16 queries for each key/value head, not 17"),
+        ("wgmma", "float32", 16, "takes 16-bit numbers, not float32"),
+        ("mma", "float16", 12, "rows that begin at multiples of 16 bytes"),
+    ],
+)
+def test_a_rung_that_cannot_is_refused(rung: str, dtype: str, D: int, sentence: str) -> None:
+    SIM.rungs["attention"] = rung
+    x = SIM.asarray(np.ones((1, 1, 17, D), dtype))
+    with pytest.raises(UsageError, match=sentence):
+        SIM.attention_forward(x, x, x)
 
 
 def test_heads_are_read_and_written_where_they_lie_in_one_buffer() -> None:
@@ -168,19 +181,25 @@ def test_heads_are_read_and_written_where_they_lie_in_one_buffer() -> None:
         (1, 1, 1, 64, 64, 16, {}),
         (2, 2, 2, 65, 65, 64, {"causal": True}),
         (1, 1, 1, 40, 3, 16, {"causal": True}),
+        (1, 1, 2, 130, 300, 40, {"causal": True, "window": 150}),
+        pytest.param(2, 2, 2, 257, 257, 128, {"causal": True}, marks=pytest.mark.deep),
+        pytest.param(1, 1, 1, 200, 520, 64, {}, marks=pytest.mark.deep),
         pytest.param(1, 1, 1, 1, 130, 32, {"causal": True}, marks=pytest.mark.deep),
         pytest.param(1, 2, 1, 130, 33, 24, {}, marks=pytest.mark.deep),
         pytest.param(1, 1, 2, 70, 70, 128, {"causal": True, "window": 20}, marks=pytest.mark.deep),
     ],
 )
+@pytest.mark.parametrize("rung", ["mma", "wgmma"])
 def test_tensor_cores_have_at_most_twice_the_error_of_a_plain_computation(
-    B: int, H: int, group: int, T: int, S: int, D: int, options: dict[str, Any]
+    B: int, H: int, group: int, T: int, S: int, D: int, options: dict[str, Any], rung: str
 ) -> None:
-    """float16 by the mma rung: against float64, beside a float32 computation of which q, k, v, the
-    probabilities, the gradient of the scores and the results are rounded to float16."""
+    """float16 by the rungs on tensor cores: against float64, beside a float32 computation of which
+    q, k, v, the probabilities, the gradient of the scores and the results are rounded to float16.
+    """
     rng = np.random.default_rng(T)
     shapes = [(B, H * group, T, D), (B, H, S, D), (B, H, S, D), (B, H * group, T, D)]
     q, k, v, g = (rng.standard_normal(shape).astype("float16") for shape in shapes)
+    SIM.rungs["attention"] = rung
     on_device = [SIM.asarray(x) for x in (q, k, v, g)]
     out, lse = SIM.attention_forward(*on_device[:3], **options)
     found = [out, *SIM.attention_backward(on_device[3], *on_device[:3], out, lse, **options)]

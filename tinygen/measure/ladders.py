@@ -43,8 +43,8 @@ def _matmul(backend: Any) -> Iterator[Rung]:
 def _attention(backend: Any, *, backward: bool = False) -> Iterator[Rung]:
     B, H, T, D = (1, 2, 256, 64) if is_small(backend) else (8, 12, 1024, 64)
     operation = "attention-backward" if backward else "attention"
-    for name in ("tiled", "mma") if backward else ("naive", "tiled", "mma"):
-        dtype = "float16" if name == "mma" else "float32"
+    for name in ("tiled", "mma") if backward else ("naive", "tiled", "mma", "wgmma"):
+        dtype = "float16" if name in ("mma", "wgmma") else "float32"
         q, k, v, g = (random_array(backend, B, H, T, D, dtype=dtype) for _ in range(4))
 
         def forward(q: Array = q, k: Array = k, v: Array = v, name: str = name) -> Any:
@@ -67,9 +67,25 @@ def _attention(backend: Any, *, backward: bool = False) -> Iterator[Rung]:
         yield Rung(operation, name, size, run, flops, least)
 
 
+def _decoding(backend: Any) -> Iterator[Rung]:
+    """One query of each head against many keys, four heads to a key head."""
+    B, H, kv, T, D = (1, 4, 1, 1024, 64) if is_small(backend) else (8, 32, 8, 8192, 128)
+    q = random_array(backend, B, H, 1, D, dtype="float16")
+    k, v = (random_array(backend, B, kv, T, D, dtype="float16") for _ in range(2))
+    for name in ("tiled", "mma", "decode"):
+
+        def run(name: str = name) -> Any:
+            with taking(backend, "attention", name):
+                return backend.attention_forward(q, k, v, causal=True)
+
+        size = f"{B} x {H} heads on {kv}, 1 query, {T} keys x {D} float16"
+        yield Rung("attention-decode", name, size, run, 4.0 * B * H * T * D, 4.0 * k.size)
+
+
 LADDERS: dict[str, Callable[[Any], Iterator[Rung]]] = {
     "matmul": _matmul,
     "attention": _attention,
+    "attention-decode": _decoding,
     "attention-backward": lambda backend: _attention(backend, backward=True),
     **MEMORY_LADDERS,
 }

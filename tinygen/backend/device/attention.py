@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.backend.device.attention_decode import FEW, MANY, decode, sharing
+from tinygen.backend.device.attention_decode import decode
+from tinygen.backend.device.attention_rungs import backward_rung, forward_rung
 from tinygen.backend.device.launching import DTYPES, TYPES
 from tinygen.backend.device.registry import serves
-from tinygen.backend.device.rungs import wanted_rung
 from tinygen.backend.launch import Kernel, launch
-from tinygen.errors import UsageError
 
 Array = Any
 
@@ -26,8 +25,8 @@ ROWS, STEP, BACK = 64, 64, 32
 """Of attention_mma.cu: rows of a block, and of a step forward and backward."""
 MOST_BATCH = 65_535
 """Blocks along the last axis of a grid."""
-FORWARD = 4
-"""Arrays of a forward pass: q, k, v, out."""
+WGMMA_ROWS, SLAB = 128, 64
+"""Of attention_wgmma.cu: rows of its tiles, and columns of what its copies are made of."""
 
 
 def _fits(arrays: Sequence[Array], params: Mapping[str, Any]) -> bool:
@@ -63,7 +62,7 @@ def attention_forward(
     sizes, scale = _sizes(q, k), _scalars(q, k, **options)
     args = [*_spans(backend, q, k, v, target), lse, *sizes]
     args += [*_strides(q), *_strides(k), *_strides(target), *scale]
-    rung = _rung(backend, q, k, v, target)
+    rung = forward_rung(backend, q, k, v, target)
     columns = _columns(D)
     if rung == "decode":
         types = {"TYPE": TYPES[q.dtype.name], "HEAD": columns}
@@ -73,6 +72,10 @@ def attention_forward(
     kernel = _kernel(rung, "", q)
     if rung == "naive":
         launch(backend, kernel, (T, H, B), (THREADS,), args, 4 * (D + THREADS + k.shape[2]))
+    elif rung == "wgmma":
+        maps = [backend.tensor_map(a, (1, 1, WGMMA_ROWS, SLAB)) for a in (q, k, v)]
+        args = [*maps, *_spans(backend, target), lse, *sizes, *_strides(target), *scale]
+        launch(backend, kernel, (-(-T // WGMMA_ROWS), H, B), (384,), args, _wgmma_shared(D))
     elif rung == "tiled":
         launch(backend, kernel, (-(-T // _tile(D)), H, B), (THREADS,), args)
     else:
@@ -134,7 +137,7 @@ def attention_backward(
     sizes, scale = _sizes(q, k), _scalars(q, k, **options)
     inputs = [*_spans(backend, g, q, k, v), lse, delta]
     places = [*_strides(g), *_strides(q), *_strides(k)]
-    rung = _rung(backend, g, q, k, v, made_q, made_k, made_v)
+    rung = backward_rung(backend, g, q, k, v, made_q, made_k, made_v)
     tile, shared = _tile(D), 0
     if rung == "mma":
         tile, shared = ROWS, _rows_of_shared(2 * ROWS + 4 * BACK, _columns(D))
@@ -153,35 +156,11 @@ def attention_backward(
     return results[0], results[1], results[2]
 
 
-def _rung(backend: Any, *arrays: Array) -> str:
-    """The fastest for these arrays on this device, or the one that is wanted. Naive and decode have
-    no backward of their own."""
-    wanted = wanted_rung(backend, "attention")
-    if len(arrays) == FORWARD:
-        q, k = arrays[:2]
-        few = 0 < sharing(q, k) <= FEW
-        if wanted == "decode" and not few:
-            raise UsageError(
-                f"attention's rung 'decode' takes 1 to {FEW} queries for each key/value head, not "
-                f"{sharing(q, k)}; leave the choice to attention."
-            )
-        if wanted is None and few and k.shape[2] >= MANY:
-            return "decode"
-    if wanted is not None:
-        return wanted if len(arrays) == FORWARD or wanted not in ("naive", "decode") else "tiled"
-    if arrays[0].dtype.itemsize != 2 or backend.compute_capability < 80 or arrays[0].shape[3] % 8:
-        return "tiled"
-    aligned = all(
-        backend.address(a) % 16 == 0 and not any(stride % 16 for stride in a.strides[:3])
-        for a in arrays
-    )
-    return "mma" if aligned else "tiled"
-
-
 def _kernel(rung: str, part: str, q: Array) -> Kernel:
-    file = "attention_mma.cu" if rung == "mma" else "attention_simt.cu"
+    file = rung if rung in ("mma", "wgmma") else "simt"
     name = "attention_delta" if part == "delta" else f"attention_{rung}{part}"
-    return Kernel(file, name, TYPE=TYPES[q.dtype.name], HEAD=_columns(q.shape[3]))
+    columns = _wgmma_columns(q.shape[3]) if rung == "wgmma" else _columns(q.shape[3])
+    return Kernel(f"attention_{file}.cu", name, TYPE=TYPES[q.dtype.name], HEAD=columns)
 
 
 def _columns(width: int) -> int:
@@ -192,6 +171,16 @@ def _columns(width: int) -> int:
 def _tile(width: int) -> int:
     """TILE of attention_simt.cu."""
     return 32 if _columns(width) <= 64 else 16
+
+
+def _wgmma_columns(width: int) -> int:
+    """HEAD of attention_wgmma.cu: whole slabs, as many as wgmma has."""
+    return SLAB if width <= SLAB else 2 * SLAB
+
+
+def _wgmma_shared(width: int) -> int:
+    """Bytes of its shared memory: Q, two stages of K and V, and nine barriers."""
+    return 2 * _wgmma_columns(width) * WGMMA_ROWS * (1 + 2 * 2) + 9 * 8
 
 
 def _rows_of_shared(rows: int, columns: int) -> int:

@@ -7,24 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from tinygen.backend.device.attention_rungs import sharing
 from tinygen.backend.launch import Kernel, launch
 
 Array = Any
 
-FEW = 16
-"""Queries that share a key/value head, at most: of all heads of a group."""
-MANY = 256
-"""Keys from which on the splits are worth a second kernel."""
 THREADS = 128
 TILES = 2
 """Tiles of keys that a split has at least."""
 BLOCKS = 2
 """Of each multiprocessor, that the splits are to fill."""
-
-
-def sharing(q: Array, k: Array) -> int:
-    """Queries that look at one key/value head."""
-    return int(q.shape[1] // max(1, k.shape[1]) * q.shape[2])
 
 
 def decode(

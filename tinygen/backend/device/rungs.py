@@ -15,7 +15,7 @@ from tinygen.errors import UsageError
 RUNGS: dict[str, tuple[str, ...]] = {
     "activation": ("naive", "vectors"),
     "adamw": ("naive", "vectors"),
-    "attention": ("naive", "tiled", "mma", "decode"),
+    "attention": ("naive", "tiled", "decode", "mma", "wgmma"),
     "cast": ("naive", "vectors"),
     "column_sums": ("naive", "slices"),
     "cross_entropy": ("naive", "block"),
