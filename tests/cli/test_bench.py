@@ -32,7 +32,9 @@ def test_a_rung_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
 
 @needs_simulator
 def test_every_operation_with_rungs_has_a_ladder() -> None:
-    climbed = {name.replace("-", "_").removesuffix("_backward") for name in LADDERS}
+    parts = ("_backward", "_decode")
+    climbed = {name.replace("-", "_") for name in LADDERS}
+    climbed = {name for name in climbed if not name.endswith(parts)}
     renamed = {"activation": "gelu", "column_sums": "bias_gradient"}
     assert {renamed.get(operation, operation) for operation in RUNGS} <= climbed
 
