@@ -32,10 +32,9 @@ def test_a_rung_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
 
 @needs_simulator
 def test_every_operation_with_rungs_has_a_ladder() -> None:
-    whole = {name.removesuffix("-backward").removesuffix("-decode") for name in LADDERS}
-    climbed = {name.replace("-", "_") for name in whole}
+    climbed = {name.replace("-", "_").removesuffix("_backward") for name in LADDERS}
     renamed = {"activation": "gelu", "column_sums": "bias_gradient"}
-    assert {renamed.get(operation, operation) for operation in RUNGS} == climbed
+    assert {renamed.get(operation, operation) for operation in RUNGS} <= climbed
 
 
 @needs_simulator
