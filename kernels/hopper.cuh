@@ -79,6 +79,9 @@ struct alignas(64) tensor_map {
 };
 #endif
 
+// Where byte `place` of a tile lies in it, with the 128-byte swizzle.
+DEVICE int swizzled_place(int place) { return place ^ (place / 128 % 8) * 16; }
+
 // Called by one thread; the bytes of the box, zeros included, are counted on `barrier`.
 
 DEVICE void tma_load_2d(void* shared, const tensor_map* map, int x, int y, uint64_t* barrier) {

@@ -74,6 +74,11 @@ template <int STEP> DEVICE part_of_k split_k(int K, int split, int splits) {
   return {min(K, split * steps * STEP), min(K, (split + 1) * steps * STEP)};
 }
 
+// What the epilogue reads for two neighbours.
+struct operands {
+  packed<OUT, 2> shift, factor, past;
+};
+
 struct epilogue {
   const OUT* bias;      // (N,), or null
   OUT* slope;           // as C: f' where backward will want it, or null
@@ -92,35 +97,50 @@ struct epilogue {
     return v;
   }
 
-  // Two neighbours of a row, as tensor cores leave them with a lane, in one access where both are there
-  // and the place is even. v becomes what is stored, 0 beyond the row.
+  // Two neighbours of a row, at an even place and both within it, in two steps: what they need of
+  // memory, and what becomes of them, with f' there. Whoever has many asks for all of it first.
+  DEVICE operands load_two(int64_t at, int n) const {
+    const OUT one = from_float<OUT>(1.0f);
+    operands with = {{}, {one, one}, {}};
+    if (bias) with.shift = load_packed<2>(bias + n);
+    if (GRADIENT && scale) with.factor = load_packed<2>(scale + at);
+    if (residual) with.past = load_packed<2>(residual + at);
+    return with;
+  }
+
+  DEVICE static void apply_two(const operands& with, float (&v)[2], float (&slopes)[2]) {
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+      const float u = v[i] + to_float(with.shift.element[i]);
+      slopes[i] = ACTIVATION::slope(u);
+      v[i] = ACTIVATION::value(u);
+      if (GRADIENT) v[i] *= to_float(with.factor.element[i]);
+      v[i] += to_float(with.past.element[i]);
+    }
+  }
+
+  // Stores them, as tensor cores leave them with a lane, in one access where both are there and the
+  // place is even. v becomes what is stored, 0 beyond the row.
   DEVICE void store_two(OUT* c, int64_t at, int n, int N, float (&v)[2]) const {
     if (n + 1 >= N || at % 2 != 0) {
       v[0] = n < N ? store(c, at, n, v[0]) : 0.0f;
       v[1] = n + 1 < N ? store(c, at + 1, n + 1, v[1]) : 0.0f;
       return;
     }
-    float slopes[2], factor[2] = {1.0f, 1.0f}, past[2] = {};
-    if (GRADIENT && scale) ::load(factor, scale + at);
-    if (residual) ::load(past, residual + at);
-#pragma unroll
-    for (int i = 0; i < 2; i++) {
-      if (bias) v[i] += to_float(bias[n + i]);
-      slopes[i] = ACTIVATION::slope(v[i]);
-      v[i] = ACTIVATION::value(v[i]) * factor[i] + past[i];
-    }
+    float slopes[2];
+    apply_two(load_two(at, n), v, slopes);
     if (slope) ::store(slope + at, slopes);
     ::store(c + at, v);
   }
 
-  // Adds the parts of a tile (PARTS rows of WIDTH columns in shared memory, all
-  // written) in order, as `threads` threads of which this is number `thread`.
-  template <int PARTS, int WIDTH>
+  // Adds the parts of a tile (PARTS rows of WIDTH columns in shared memory, APART floats from one to the
+  // next, all written) in order, as `threads` threads of which this is number `thread`.
+  template <int PARTS, int WIDTH, int APART = WIDTH>
   DEVICE void store_sums(const float* parts, tile_place at, int height, int N, int thread,
                          int threads) const {
     for (int column = thread; column < WIDTH && at.n + column < N; column += threads) {
       float sum = 0.0f;
-      for (int i = 0; i < PARTS; i++) sum += parts[i * WIDTH + column];
+      for (int i = 0; i < PARTS; i++) sum += parts[i * APART + column];
       sums[static_cast<int64_t>(at.m / height) * N + at.n + column] = sum;
     }
   }

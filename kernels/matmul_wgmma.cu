@@ -9,6 +9,11 @@
 // wgmma of 64 x BN x 16, and frees the buffer before it, whose products are done by then. The producer
 // gives its registers to the consumers.
 //
+// C leaves by TMA as well. A warp packs 128 bytes of each of its 16 rows into a slab of shared memory, and
+// one lane has them copied, without what lies beyond the matrix; its second slab fills meanwhile. Stored
+// from registers, a row of a fragment would be half a sector, and the other half another store's. Rows
+// of C that are no multiples of 16 bytes TMA does not take: those are stored so (STAGED 0).
+//
 // Persistent: a block walks over tiles, gridDim.x apart, so that the copies of the next tile's first
 // steps run while this one's results are stored. Tiles are numbered down groups of 8 rows of tiles:
 // what runs at the same time then shares rows of A and columns of B in the second-level cache.
@@ -29,11 +34,19 @@
 #ifndef STAGES
 #define STAGES 4
 #endif
+#ifndef STAGED
+#define STAGED 1
+#endif
 
 constexpr int BM = 128, BK = 64;
 constexpr int SLAB = 64 * 64;                       // elements
 constexpr int A_TILE = BM * BK, B_TILE = BN * BK;  // elements
 constexpr int STAGE_BYTES = (A_TILE + B_TILE) * sizeof(IN);
+
+constexpr int CONSUMER_WARPS = 8;
+constexpr int OUT_SLAB = 16 * 128;            // bytes; each of these warps has two
+constexpr int OUT_WIDTH = 128 / sizeof(OUT);  // columns
+constexpr int OUT_FRAGMENTS = OUT_WIDTH / 8;
 
 // One thread's copies of a step: `slabs` boxes of 64 x 64 side by side, or one box of whole rows.
 DEVICE void load_factor(IN* tile, const tensor_map* map, bool along_k, int first, int k, int batch,
@@ -47,13 +60,35 @@ DEVICE void load_factor(IN* tile, const tensor_map* map, bool along_k, int first
   }
 }
 
+// A lane's pairs, two of each fragment, to their places in a slab. A row's pairs of floats span two of
+// the pieces of 16 bytes that the swizzle exchanges, and two rows would meet in a bank: odd ones put
+// another fragment there at the same time.
+DEVICE void fill_slab(unsigned char* slab, const packed<OUT, 2> (&pairs)[OUT_FRAGMENTS][2]) {
+  const int lane = threadIdx.x % 32;
+  const bool other = sizeof(OUT) == 4 && lane / 4 % 2;
+#pragma unroll
+  for (int j = 0; j < OUT_FRAGMENTS; j++) {
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+      const int row = lane / 4 + 8 * half, column = 8 * (other ? j ^ 2 : j) + lane % 4 * 2;
+      const int place = swizzled_place(row * 128 + column * sizeof(OUT));
+      const packed<OUT, 2> two = other ? pairs[j ^ 2][half] : pairs[j][half];
+      store_packed(reinterpret_cast<OUT*>(slab + place), two);
+    }
+  }
+}
+
+// The maps of C and of its slope are not read where they are not STAGED, or there is no slope.
 extern "C" __global__ void __launch_bounds__(384, 1)
-matmul_wgmma(const __grid_constant__ tensor_map a_map, const __grid_constant__ tensor_map b_map, OUT* c,
-             const OUT* bias, OUT* slope, const OUT* scale, const OUT* residual, float* column_sums, int M,
-             int N, int K, int64_t ldc, int64_t c_batch, int batches, int splits) {
+matmul_wgmma(const __grid_constant__ tensor_map a_map, const __grid_constant__ tensor_map b_map,
+             const __grid_constant__ tensor_map c_map, const __grid_constant__ tensor_map slope_map,
+             OUT* c, const OUT* bias, OUT* slope, const OUT* scale, const OUT* residual,
+             float* column_sums, int M, int N, int K, int64_t ldc, int64_t c_batch, int batches,
+             int splits) {
   extern __shared__ __align__(1024) unsigned char shared[];
   IN* stages = reinterpret_cast<IN*>(shared);
-  uint64_t* full = reinterpret_cast<uint64_t*>(shared + STAGES * STAGE_BYTES);
+  unsigned char* slabs = shared + STAGES * STAGE_BYTES;
+  uint64_t* full = reinterpret_cast<uint64_t*>(slabs + CONSUMER_WARPS * 2 * OUT_SLAB);
   uint64_t* empty = full + STAGES;
   const int warpgroup = threadIdx.x / 128;
   const int tiles = ceil_div(M, BM) * ceil_div(N, BN) * batches * splits;
@@ -61,7 +96,7 @@ matmul_wgmma(const __grid_constant__ tensor_map a_map, const __grid_constant__ t
   if (threadIdx.x == 0) {
     for (int s = 0; s < STAGES; s++) {
       barrier_init(&full[s], 1);
-      barrier_init(&empty[s], 8);  // the consumers' warps
+      barrier_init(&empty[s], CONSUMER_WARPS);
     }
     barrier_init_fence();
   }
@@ -87,7 +122,14 @@ matmul_wgmma(const __grid_constant__ tensor_map a_map, const __grid_constant__ t
   }
 
   registers_increase<232>();
-  const int consumer = warpgroup - 1, warp = threadIdx.x / 32 % 4, lane = threadIdx.x % 32;
+  const int consumer = warpgroup - 1, warp = threadIdx.x / 32 - 4, lane = threadIdx.x % 32;
+  const int row = 16 * warp + lane / 4, pair = lane % 4 * 2;  // where a lane's results begin
+  unsigned char* slab = slabs + warp * 2 * OUT_SLAB;
+  // The second slab is the slope's, or keeps the warp's sums over its rows; else it is C's in turn.
+  const bool one_slab = GRADIENT || slope;
+#if GRADIENT
+  float* column_parts = reinterpret_cast<float*>(slab + OUT_SLAB);
+#endif
   const epilogue end = {bias, slope, scale, residual, column_sums};
   int step = 0;
   for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
@@ -118,33 +160,70 @@ matmul_wgmma(const __grid_constant__ tensor_map a_map, const __grid_constant__ t
     if (part.begin < part.end && lane == 0) barrier_arrive(&empty[(step - 1) % STAGES]);
 
 #if GRADIENT
-    float* parts = reinterpret_cast<float*>(empty + STAGES);  // (8 warps, BN)
-    named_barrier_sync(1, 256);                               // the last tile's are added
+    named_barrier_sync(1, 32 * CONSUMER_WARPS);  // the last tile's parts are added
 #endif
 #pragma unroll
-    for (int i = 0; i < BN / 2; i += 4) {
-      const int n = at.n + 2 * i + lane % 4 * 2;
-      float columns[2] = {};
+    for (int first = 0; first < BN; first += OUT_WIDTH) {
+      // What the results of a slab need of memory, all asked for before any is waited for. Beyond the
+      // edge of C it is that of its last row and columns: loads without a branch around each.
+      operands with[OUT_FRAGMENTS][2];
+      if (STAGED) {
 #pragma unroll
-      for (int half = 0; half < 2; half++) {
-        const int m = at.m + 64 * consumer + 16 * warp + lane / 4 + 8 * half;
-        if (m >= M) continue;
-        float two[2] = {sums[i + 2 * half], sums[i + 2 * half + 1]};
-        end.store_two(c, at.z * c_batch + m * ldc + n, n, N, two);
-        columns[0] += two[0];
-        columns[1] += two[1];
+        for (int j = 0; j < 2 * OUT_FRAGMENTS; j++) {
+          const int m = min(at.m + row + 8 * (j % 2), M - 1);
+          const int n = min(at.n + first + 8 * (j / 2) + pair, N - 2);
+          with[j / 2][j % 2] = end.load_two(at.z * c_batch + m * ldc + n, n);
+        }
       }
+      packed<OUT, 2> results[OUT_FRAGMENTS][2], slopes[OUT_FRAGMENTS][2];
+#pragma unroll
+      for (int j = 0; j < OUT_FRAGMENTS; j++) {
+        const int column = first + 8 * j, n = at.n + column + pair;
+        float columns[2] = {};
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+          const int m = at.m + row + 8 * half;
+          float two[2] = {sums[column / 2 + 2 * half], sums[column / 2 + 2 * half + 1]};
+          if (STAGED) {
+            float derivatives[2];
+            end.apply_two(with[j][half], two, derivatives);
+            results[j][half] = pack<OUT>(two);
+            slopes[j][half] = pack<OUT>(derivatives);
+          } else if (m < M) {
+            end.store_two(c, at.z * c_batch + m * ldc + n, n, N, two);
+          }
+          if (m >= M || n >= N) continue;
+          columns[0] += two[0];
+          columns[1] += two[1];
+        }
 #if GRADIENT
 #pragma unroll
-      for (int j = 0; j < 2; j++) {
-        const float column = over_fragment_rows(columns[j]);
-        if (lane < 4) parts[(4 * consumer + warp) * BN + 2 * i + 2 * lane + j] = column;
-      }
+        for (int i = 0; i < 2; i++) {
+          const float sum = over_fragment_rows(columns[i]);
+          if (lane < 4) column_parts[column + 2 * lane + i] = sum;
+        }
 #endif
+      }
+      if (STAGED) {
+        unsigned char* target = one_slab ? slab : slab + first / OUT_WIDTH % 2 * OUT_SLAB;
+        if (lane == 0) one_slab ? tma_store_wait<0>() : tma_store_wait<1>();
+        __syncwarp();  // what was here has been copied
+        fill_slab(target, results);
+        if (slope) fill_slab(slab + OUT_SLAB, slopes);
+        fence_async_proxy();
+        __syncwarp();
+        if (lane == 0) {
+          tma_store_3d(&c_map, target, at.n + first, at.m + 16 * warp, at.z);
+          if (slope) tma_store_3d(&slope_map, slab + OUT_SLAB, at.n + first, at.m + 16 * warp, at.z);
+          tma_store_commit();
+        }
+      }
     }
 #if GRADIENT
-    named_barrier_sync(1, 256);
-    end.store_sums<8, BN>(parts, at, BM, N, threadIdx.x - 128, 256);
+    named_barrier_sync(1, 32 * CONSUMER_WARPS);
+    const float* parts = reinterpret_cast<const float*>(slabs + OUT_SLAB);
+    end.store_sums<CONSUMER_WARPS, BN, 2 * OUT_SLAB / 4>(parts, at, BM, N, threadIdx.x - 128, 256);
 #endif
   }
+  if (STAGED && lane == 0) tma_store_wait<0>();
 }

@@ -24,7 +24,7 @@ TABLE = kernels_folder() / "resources.json"
 
 LINEAR = [(0, 1), (0, 0), (1, 0)]  # the layouts of a linear layer's three products
 MMA = ["HMMA", "LDSM", "LDGSTS"]
-WGMMA = ["HGMMA", "UTMALDG", "SYNCS"]
+WGMMA = ["HGMMA", "UTMALDG", "UTMASTG", "SYNCS"]
 
 BUILDS: list[tuple[str, dict[str, Any], list[str], dict[str, list[str]]]] = [
     *(
@@ -63,6 +63,19 @@ BUILDS: list[tuple[str, dict[str, Any], list[str], dict[str, list[str]]]] = [
         )
         for a, b in LINEAR
         for bn in (128, 256)
+    ),
+    *(  # with all that an epilogue can have, parts of a split product, and C stored from registers
+        (
+            "matmul_wgmma.cu",
+            {"IN": "f16", "OUT": "f16", "TRANSPOSE_A": 0, "TRANSPOSE_B": 1, "BN": 256, **more},
+            ["sm_90a"],
+            {"matmul_wgmma": wanted},
+        )
+        for more, wanted in (
+            ({"ACTIVATION": "gelu"}, WGMMA),
+            ({"OUT": "float"}, WGMMA),
+            ({"STAGED": 0}, ["HGMMA", "UTMALDG", "STG.E"]),
+        )
     ),
     *(  # the input gradient before an activation, with its bias's gradient
         (

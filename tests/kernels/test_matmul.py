@@ -76,6 +76,7 @@ def test_whole_numbers_in_every_layout(rung: str, transposed: tuple[bool, bool])
 
 def test_the_widest_tiles_and_more_than_one_of_each_block() -> None:
     check_exact("wgmma", 130, 300, 130, (False, True), splits=1)
+    check_exact("wgmma", 130, 304, 130, (False, True), splits=1)  # rows that TMA stores
     check_exact("wgmma", 130, 300, 330, (False, True), splits=2)
 
 
@@ -244,15 +245,16 @@ def test_a_rung_that_cannot_is_refused(rung: str, dtype: str, K: int, sentence: 
 
 
 @pytest.mark.parametrize("splits", [1, 3])
-@pytest.mark.parametrize("N", [7, 130])
+@pytest.mark.parametrize("N", [7, 130, 136])
 @pytest.mark.parametrize("rung", ["mma", "wgmma"])
 def test_epilogues_of_tensor_cores_are_exact_on_whole_numbers(
     rung: str, N: int, splits: int
 ) -> None:
-    """Two neighbours are stored at a time, and the last of an odd row alone."""
-    rng = np.random.default_rng(7)
-    a, w = (whole_numbers(rng, *shape, dtype="float16") for shape in ((9, 72), (N, 72)))
-    bias, past = (whole_numbers(rng, *shape, dtype="float16") for shape in ((N,), (9, N)))
+    """Two neighbours are stored at a time, and the last of an odd row alone; or rows of multiples
+    of 16 bytes by TMA, up to the edges of C."""
+    rng, M = np.random.default_rng(7), 150
+    a, w = (whole_numbers(rng, *shape, dtype="float16") for shape in ((M, 72), (N, 72)))
+    bias, past = (whole_numbers(rng, *shape, dtype="float16") for shape in ((N,), (M, N)))
     c, slope, _ = matmul(
         SIM, SIM.asarray(a), SIM.asarray(w).T, bias=SIM.asarray(bias), residual=SIM.asarray(past),
         activation="relu", with_slope=True, rung=rung, splits=splits,
@@ -278,6 +280,42 @@ def test_the_gradient_before_an_activation_and_of_its_bias(rung: str, splits: in
     truth = g.astype("float64") @ w.astype("float64") * slope
     np.testing.assert_array_equal(SIM.to_numpy(c), truth)
     np.testing.assert_array_equal(SIM.to_numpy(sums), truth.sum(axis=0).astype(dtype))
+
+
+@pytest.mark.parametrize("with_slope", [False, True])
+@pytest.mark.parametrize("N", [261, 264])
+def test_sums_over_rows_of_what_tma_stores_and_of_what_registers_do(
+    N: int, with_slope: bool
+) -> None:
+    """relu(a b) scale, its slope and its sums, of 261 or, with a slope, 264 columns by the threads
+    themselves."""
+    rng, M, K = np.random.default_rng(11), 150, 72
+    a, b = (whole_numbers(rng, *shape, dtype="float16") for shape in ((M, K), (K, N)))
+    scale = rng.integers(0, 2, (M, N)).astype("float16")
+    found = matmul(
+        SIM, SIM.asarray(a), stored(b, True), scale=SIM.asarray(scale), activation="relu",
+        with_slope=with_slope, with_sums=True, rung="wgmma", splits=1,
+    )  # fmt: skip
+    u = a.astype("float64") @ b.astype("float64")
+    c = np.maximum(u, 0) * scale
+    np.testing.assert_array_equal(SIM.to_numpy(found.c), c)
+    np.testing.assert_array_equal(SIM.to_numpy(found.sums), c.sum(axis=0).astype("float16"))
+    if found.slope is not None:
+        np.testing.assert_array_equal(SIM.to_numpy(found.slope), u > 0)
+
+
+@pytest.mark.parametrize("shift", [1, 2, 4])
+@pytest.mark.parametrize("rung", ["mma", "wgmma"])
+def test_what_an_epilogue_reads_may_begin_anywhere(rung: str, shift: int) -> None:
+    rng, M, N, K = np.random.default_rng(12), 20, 40, 24
+    a, b = (whole_numbers(rng, *shape, dtype="float16") for shape in ((M, K), (K, N)))
+    bias, past = (whole_numbers(rng, n + shift, dtype="float16") for n in (N, M * N))
+    c = matmul(
+        SIM, SIM.asarray(a), SIM.asarray(b), bias=SIM.asarray(bias)[shift:], rung=rung, splits=1,
+        residual=SIM.asarray(past)[shift:].reshape(M, N),
+    ).c  # fmt: skip
+    truth = a.astype("float64") @ b + bias[shift:] + past[shift:].reshape(M, N)
+    np.testing.assert_array_equal(SIM.to_numpy(c), truth)
 
 
 def test_many_small_products_and_long_ones_are_one_grid(monkeypatch: pytest.MonkeyPatch) -> None:

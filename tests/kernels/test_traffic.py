@@ -14,6 +14,10 @@ import pytest
 from on_simulator import BF16, DEVICE, FLOAT, Format, compiled, out, run, updated
 from on_simulator import Output as Out
 
+from tinygen.backend import backend_named
+from tinygen.backend.device.matmul import matmul
+from tinygen.backend.launch import Kernel, observed
+
 pytestmark = pytest.mark.skipif(DEVICE != "sim", reason="a GPU counts nothing")
 
 SECTOR = 32
@@ -52,6 +56,31 @@ def assert_as_promised(found: list[int], wanted: list[float]) -> None:
 FORMATS = pytest.mark.parametrize(
     "format", [pytest.param(FLOAT, marks=pytest.mark.deep), BF16], ids=lambda f: f.name
 )
+
+
+@pytest.mark.parametrize("more", ["", "slope and residual", "scale and sums", "splits"])
+def test_tiles_of_a_product_leave_in_whole_sectors(
+    monkeypatch: pytest.MonkeyPatch, more: str
+) -> None:
+    """Two of 128 x 128, by TMA, and nobody waits for a bank of the shared memory that they pass."""
+    monkeypatch.setenv("TINYGEN_SIM_CHECK", "1")
+    sim: Any = backend_named("sim")
+    M, N, K = 256, 128, 64 * (2 if more == "splits" else 1)
+    x, w, past = (sim.asarray(np.ones(shape, "float16")) for shape in ((M, K), (N, K), (M, N)))
+    options: dict[str, dict[str, Any]] = {
+        "slope and residual": {"residual": past, "activation": "gelu", "with_slope": True},
+        "scale and sums": {"scale": past, "with_sums": True},
+        "splits": {"splits": 2},
+    }
+    launched: list[Kernel] = []
+    with observed(lambda _, kernel: launched.append(kernel)):
+        matmul(sim, x, w.T, rung="wgmma", **{"splits": 1, **options.get(more, {})})
+    assert launched[0].name == "matmul_wgmma"
+    counters = sim.module(launched[0]).counters
+    stored = counters.total("global", "write")
+    wanted = {"slope and residual": 4, "scale and sums": 2 + 4 / 128, "splits": 8}.get(more, 2)
+    assert SECTOR * stored.transactions == stored.bytes == wanted * M * N
+    assert counters.total("shared", "write").excess == 1
 
 
 @FORMATS

@@ -16,19 +16,15 @@ from tinygen.backend.device.matmul_rungs import (
     chosen_rung,
     matrix_of,
 )
+from tinygen.backend.device.matmul_wgmma import WIDE, can_stage, shared_bytes, windows
 from tinygen.backend.launch import Kernel, launch
 from tinygen.errors import ShapeError
 
 Array = Any
 
-STAGES = {"splits": 2, "mma": 3, "wgmma": 4}
+STAGES = {"splits": 2, "mma": 3}
 PARTS = 3
 """bfloat16 numbers that add up to a float32."""
-WIDE = 256
-"""Columns of wgmma's tile where there are tiles enough for every multiprocessor."""
-CONSUMER_WARPS = 8
-SLAB = 64
-"""Rows and columns of what wgmma's copies are made of."""
 
 MOST_SPLITS = 16
 STEPS_OF_A_SPLIT = 4
@@ -89,8 +85,8 @@ def matmul(
     c = backend.empty((count, M, N), a.dtype)
     slope = backend.empty((count, M, N), a.dtype) if with_slope else None
     gradient = with_sums or scale is not None
-    pairs = [_at_pairs(backend, x) for x in (scale, residual)]
-    end = Epilogue(activation, gradient, [bias, slope, *pairs])
+    bias, scale, residual = (_at_pairs(backend, x) for x in (bias, scale, residual))
+    end = Epilogue(activation, gradient, [bias, slope, scale, residual])
     partial = None
     if splits == 1:
         if with_sums:
@@ -136,17 +132,21 @@ def _multiply(
     """product (batch, M, N), or its parts (batch, splits, M, N) in float32."""
     count, (M, N), K = len(product), product.shape[-2:], left.array.shape[2]
     blocks = -(-M // step.tile[0]) * -(-N // step.tile[1]) * count * splits
+    special: dict[str, object] = {}
     if name == "wgmma":
         blocks = min(blocks, backend.multiprocessors)
-        factors = [
-            _map(backend, left, step.tile[0]),
-            _map(backend, right, step.tile[1], turned=True),
-        ]
+        slope = end.arrays[1]
+        staged = can_stage(product, slope, gradient=end.gradient)
+        factors = windows(backend, left, right, product, slope, step.tile, staged=staged)
         strides, numbers = [N, M * N], [count, splits]
+        special = {"BN": step.tile[1], "STAGED": int(staged)}
     else:
         factors = [backend.span(x.array) for x in (left, right)]
         strides, numbers = [left.row, right.row, N, left.batch, right.batch, M * N], [splits]
-    kernel = _kernel(backend, name, step, left, right, product, end)
+    if name in ("registers", "splits"):
+        four = aligned_at(backend, left, 4) and aligned_at(backend, right, 4)
+        special = {"VECTOR": 4 if four and left.array.itemsize == 4 else 1}
+    kernel = _kernel(name, left, right, product, end, special)
     args = [*factors, product, *end.arrays, sums, *(np.int32(n) for n in (M, N, K))]
     args += [np.int64(n) for n in strides] + [np.int32(n) for n in numbers]
     if product.size:
@@ -178,37 +178,21 @@ def _types(x: Array, c: Array) -> dict[str, object]:
     return {"IN": TYPES[x.dtype.name], "OUT": TYPES[c.dtype.name]}
 
 
-def _map(backend: Any, x: Matrix, tile: int, *, turned: bool = False) -> Any:
-    """How TMA copies a factor: whole rows of 64 of k, or slabs of 64 of k by 64 across it. B's rows
-    run along k where it is transposed, A's where it is not."""
-    lines = x.array.swapaxes(1, 2) if x.transposed else x.array
-    along_k = x.transposed == turned
-    return backend.tensor_map(lines, (1, tile if along_k else SLAB, SLAB))
-
-
 def _kernel(
-    backend: Any, name: str, step: Rung, left: Matrix, right: Matrix, c: Array, end: Epilogue
+    name: str, left: Matrix, right: Matrix, c: Array, end: Epilogue, special: dict[str, object]
 ) -> Kernel:
-    definitions = {**_types(left.array, c), **end.definitions}
-    definitions |= {"TRANSPOSE_A": int(left.transposed), "TRANSPOSE_B": int(right.transposed)}
-    if name in ("registers", "splits"):
-        four = aligned_at(backend, left, 4) and aligned_at(backend, right, 4)
-        definitions["VECTOR"] = 4 if four and left.array.itemsize == 4 else 1
-    if name == "wgmma":
-        definitions["BN"] = step.tile[1]
+    layout = {"TRANSPOSE_A": int(left.transposed), "TRANSPOSE_B": int(right.transposed)}
+    definitions = {**_types(left.array, c), **end.definitions, **layout, **special}
     return Kernel(RUNGS[name].file, f"matmul_{name}", **definitions)
 
 
 def _shared(name: str, step: Rung, kernel: Kernel) -> int:
     """Bytes of dynamic shared memory: the stages of two tiles, as the kernels lay them out."""
-    given = dict(kernel.definitions)
     if name == "wgmma":
-        barriers = 2 * 8 * STAGES[name]
-        sums = 4 * CONSUMER_WARPS * step.tile[1] if "GRADIENT" in given else 0
-        return STAGES[name] * 2 * sum(step.tile) * step.k_step + barriers + sums
+        return shared_bytes(step.tile, step.k_step)
     if name not in ("mma", "splits"):
         return 0
-    (bm, bn), k = step.tile, step.k_step
+    given, (bm, bn), k = dict(kernel.definitions), step.tile, step.k_step
     a = k * (bm + 8) if given["TRANSPOSE_A"] else bm * (k + 8)
     b = bn * (k + 8) if given["TRANSPOSE_B"] else k * (bn + 8)
     return 2 * STAGES[name] * (PARTS if name == "splits" else 1) * (a + b)

@@ -1,0 +1,62 @@
+"""What of a launch is the wgmma rung's alone: the windows that TMA moves, and its shared memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinygen.backend.device.matmul_rungs import Matrix
+
+Array = Any
+
+STAGES = 4
+CONSUMER_WARPS = 8
+SLAB = 64
+"""Rows and columns of what the copies of factors are made of."""
+OUT_SLAB = (16, 128)
+"""Rows, and bytes of each, of C that a warp has copied at a time; it has two of these."""
+WIDE = 256
+"""Columns of its tile where there are tiles enough for every multiprocessor."""
+
+
+def can_stage(product: Array, slope: Array | None, *, gradient: bool) -> bool:
+    """Whether TMA stores C: its rows are multiples of 16 bytes, and a warp's second slab has one
+    use at most, the slope or the sums over rows."""
+    whole = product.shape[-1] * product.itemsize % 16 == 0
+    return whole and not (gradient and slope is not None)
+
+
+def windows(
+    backend: Any,
+    left: Matrix,
+    right: Matrix,
+    product: Array,
+    slope: Array | None,
+    tile: tuple[int, int],
+    *,
+    staged: bool,
+) -> list[Any]:
+    """The tensor maps of A, B, C and the slope. Of the latter two a map of C or, where TMA stores
+    nothing, of A stands for what the kernel does not read."""
+    a, b = _factor(backend, left, tile[0]), _factor(backend, right, tile[1], turned=True)
+    if not staged:
+        return [a, b, a, a]
+    rows, size = OUT_SLAB
+    c, derivative = (
+        backend.tensor_map(x.reshape(-1, *x.shape[-2:]), (1, rows, size // x.itemsize))
+        for x in (product, product if slope is None else slope)
+    )
+    return [a, b, c, derivative]
+
+
+def _factor(backend: Any, x: Matrix, tile: int, *, turned: bool = False) -> Any:
+    """How TMA copies a factor: whole rows of 64 of k, or slabs of 64 of k by 64 across it. B's rows
+    run along k where it is transposed, A's where it is not."""
+    lines = x.array.swapaxes(1, 2) if x.transposed else x.array
+    along_k = x.transposed == turned
+    return backend.tensor_map(lines, (1, tile if along_k else SLAB, SLAB))
+
+
+def shared_bytes(tile: tuple[int, int], k_step: int) -> int:
+    """The ring of factors' tiles, the slabs of C, two barriers a stage."""
+    rows, size = OUT_SLAB
+    return STAGES * (2 * sum(tile) * k_step + 2 * 8) + CONSUMER_WARPS * 2 * rows * size
