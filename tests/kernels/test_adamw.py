@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from on_simulator import BF16, FLOAT, Array, Format, blocks, numbers, out, run, updated
+from on_simulator import BF16, F16, FLOAT, Array, Format, blocks, numbers, out, run, updated
 
 FILE = "adamw.cu"
 LR, STEP, DECAY, RATE, DAMPING, CLIP, NORM = range(7)
@@ -74,7 +74,7 @@ def test_update(seed: int, n: int, step: int, format: Format) -> None:
 
 
 @pytest.mark.deep
-@pytest.mark.parametrize("format", [FLOAT, BF16], ids=lambda f: f.name)
+@pytest.mark.parametrize("format", [FLOAT, BF16, F16], ids=lambda f: f.name)
 def test_update_at_every_edge(format: Format) -> None:
     for n in (1, 2, 3, 4, 5, 7, 8, 9, 255, 256, 257, 1023, 1024, 1025, 2047, 2048, 2049, 4099):
         check(n, n, n, format)

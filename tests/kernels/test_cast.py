@@ -62,16 +62,18 @@ def test_every_cast(pair: tuple[Format, Format]) -> None:
     seed=st.integers(0, 2**32), rows=st.integers(1, 150), columns=st.sampled_from([1, 31, 32, 70]),
     slices=st.integers(1, 4),
 )  # fmt: skip
-def test_column_sums(seed: int, rows: int, columns: int, slices: int) -> None:
-    """Of integers, in any order the same."""
-    x = np.random.default_rng(seed).integers(-50, 51, (rows, columns)).astype(np.float32)
-    sizes, fixed = [np.int32(rows), np.int32(columns)], {"TYPE": "float"}
-    args = [out(columns), x, *sizes]
+@pytest.mark.parametrize("format", [FLOAT, BF16, F16], ids=lambda f: f.name)
+def test_column_sums(format: Format, seed: int, rows: int, columns: int, slices: int) -> None:
+    """Of integers, in any order the same; rounded once."""
+    x = format.encode(np.random.default_rng(seed).integers(-50, 51, (rows, columns)))
+    sizes, fixed = [np.int32(rows), np.int32(columns)], {"TYPE": format.name}
+    args = [out(columns, format), x, *sizes]
     (naive,) = run("column_sums.cu", "column_sums_naive", blocks(columns, 256), 256, args, **fixed)
     grid = blocks(columns, 32), slices
     args = [out((slices, columns)), x, *sizes]
     (partial,) = run("column_sums.cu", "column_sums_partial", grid, (32, 32), args, **fixed)
-    args = [out(columns), partial, np.int32(slices), np.int32(columns)]
+    args = [out(columns, format), partial, np.int32(slices), np.int32(columns)]
     (sums,) = run("column_sums.cu", "column_sums_finish", grid[0], (32, 32), args, **fixed)
-    assert (naive == x.sum(0)).all()
-    assert (sums == x.sum(0)).all()
+    wanted = format.encode(format.decode(x).sum(0)).tobytes()
+    assert naive.tobytes() == wanted
+    assert sums.tobytes() == wanted

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from on_simulator import BF16, FLOAT, Array, Format, blocks, numbers, out, run, updated
+from on_simulator import BF16, F16, FLOAT, Array, Format, blocks, numbers, out, run, updated
 
 FILE = "embedding.cu"
 
@@ -70,7 +70,7 @@ def test_embedding(seed: int, n: int, rows: int, vectors: int, format: Format) -
     check(seed, n, rows, vectors, format, format.vector)
 
 
-@pytest.mark.parametrize("format", [FLOAT, BF16], ids=["float", "bf16"])
+@pytest.mark.parametrize("format", [FLOAT, BF16, F16], ids=lambda f: f.name)
 def test_runs_of_one_token_around_the_edges_of_chunks(format: Format) -> None:
     """Of 32 places in the sorted list: a run begins one before an edge or at it, ends one behind it
     or goes on over two; the last chunk is not full."""

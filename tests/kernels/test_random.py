@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from on_simulator import BF16, FLOAT, Array, Format, blocks, numbers, out, run, updated
+from on_simulator import BF16, F16, FLOAT, Array, Format, blocks, numbers, out, run, updated
 from on_simulator import Output as Out
 
 from tinygen.random import Generator
@@ -90,6 +90,7 @@ def test_dropout(seed: int, n: int, format: Format, p: float) -> None:
 
 
 @pytest.mark.deep
-def test_dropout_at_every_edge() -> None:
+@pytest.mark.parametrize("format", [FLOAT, BF16, F16], ids=lambda f: f.name)
+def test_dropout_at_every_edge(format: Format) -> None:
     for n in (*range(1, 20), 2047, 2048, 2049, 4095, 4097):
-        check_dropout(n, n, FLOAT, 0.3)
+        check_dropout(n, n, format, 0.3)

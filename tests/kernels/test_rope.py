@@ -8,6 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from on_simulator import (
     BF16,
+    F16,
     FLOAT,
     Array,
     Format,
@@ -63,7 +64,7 @@ def test_rope(
 
 
 @pytest.mark.deep
-@pytest.mark.parametrize("format", [FLOAT, BF16], ids=lambda f: f.name)
+@pytest.mark.parametrize("format", [FLOAT, BF16, F16], ids=lambda f: f.name)
 @pytest.mark.parametrize("vector", [1, 2, 4])
 @pytest.mark.parametrize("mode", [0, 1])
 def test_every_edge(format: Format, vector: int, mode: int) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from on_simulator import BF16, FLOAT, Format, blocks, run
+from on_simulator import BF16, F16, FLOAT, Format, blocks, run
 from on_simulator import Output as Out
 
 from tinygen.models.transformer.sampling import Sampler
@@ -49,7 +49,7 @@ def test_topk(seed: int, rows: int, vocabulary: int, k: int, steps: float) -> No
 
 
 @pytest.mark.deep
-@pytest.mark.parametrize("format", [FLOAT, BF16], ids=lambda f: f.name)
+@pytest.mark.parametrize("format", [FLOAT, BF16, F16], ids=lambda f: f.name)
 @pytest.mark.parametrize("vocabulary", [1, 3, 255, 257, 1024, 2047, 2049])
 def test_every_edge(format: Format, vocabulary: int) -> None:
     for k in (1, 2, 8, vocabulary - 1, vocabulary, vocabulary + 1):

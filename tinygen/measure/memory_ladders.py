@@ -153,6 +153,11 @@ def _random(backend: Any, x: Array) -> Work:
     return Work(f"{x.size} normal numbers", lambda: backend.random_normal(KEY, 0, x.size), 1, 1)
 
 
+def _embedding(backend: Any, x: Array) -> Work:
+    ids = backend.asarray(np.random.default_rng(1).integers(0, len(x), len(x)))
+    return Work(f"{_size(x)} of as many rows", lambda: backend.embedding_forward(x, ids), 0, 2)
+
+
 def _embedding_backward(backend: Any, x: Array) -> Work:
     ids = backend.asarray(np.random.default_rng(1).integers(0, 64, len(x)))
     size = f"{_size(x)} into 64 rows"
@@ -204,6 +209,7 @@ _LADDERS: dict[str, tuple[str, Callable[[Any, Array], Work]]] = {
     "rope": ("rope", _rope),
     "dropout": ("dropout", _dropout),
     "random": ("random", _random),
+    "embedding": ("embedding", _embedding),
     "embedding-backward": ("embedding", _embedding_backward),
     "bias-gradient": ("column_sums", _bias_gradient),
     "adamw": ("adamw", _adamw),

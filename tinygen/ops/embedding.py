@@ -20,7 +20,7 @@ __all__ = ["embedding", "one_hot"]
 class Embedding(FusedFunction):
     """y = weight[ids];  dweight[r] = sum of g over the places where r stands in ids."""
 
-    primitives = ("embedding_backward",)
+    primitives = ("embedding_forward", "embedding_backward")
 
     @staticmethod
     def reference(ids: Array, weight: Value) -> Value:
@@ -30,7 +30,8 @@ class Embedding(FusedFunction):
         require_rows("embedding", ids, weight.shape[0])
         self.save(ids=ids)
         self.rows = weight.shape[0]
-        return weight.take(ids, 0)
+        rows = self.backend.embedding_forward(weight, ids.reshape(-1))
+        return rows.reshape(*ids.shape, weight.shape[1])
 
     def backward(self, g: Array) -> tuple[None, Array]:
         ids = self.saved.ids

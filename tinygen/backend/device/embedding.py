@@ -1,4 +1,4 @@
-"""The gradient of an embedding, by kernels/embedding.cu."""
+"""Rows of a table and the gradient of the table, by kernels/embedding.cu."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.backend.device.launching import DTYPES, blocks, contiguous, type_of, vector
+from tinygen.backend.device.launching import (
+    DTYPES,
+    blocks,
+    contiguous,
+    persistent,
+    type_of,
+    vector,
+)
 from tinygen.backend.device.registry import serves
 from tinygen.backend.device.rungs import rung_of
 from tinygen.backend.launch import Kernel, launch
@@ -20,6 +27,23 @@ CHUNK = 32
 
 def _fits(arrays: Sequence[Array], *_: Any) -> bool:
     return all(a.size for a in arrays)
+
+
+@serves("embedding_forward", dtypes=DTYPES, fits=_fits)
+def embedding_forward(backend: Any, weight: Array, ids: Array) -> Array:
+    """weight (rows, width), ids (N,) integers in [0, rows) -> weight[ids] (N, width)."""
+    weight, ids = contiguous(backend, weight), contiguous(backend, ids.astype(np.int64))
+    n, width = len(ids), weight.shape[1]
+    y = backend.empty((n, width), weight.dtype)
+    args = [y, weight, ids, np.int64(n), np.int32(width)]
+    fixed = {"TYPE": type_of(weight), "VECTOR": vector(backend, width, weight, y)}
+    if rung_of(backend, "embedding") == "naive":
+        kernel = Kernel("embedding.cu", "embedding_naive", **fixed)
+        launch(backend, kernel, (blocks(y.size, 256),), (256,), args)
+    else:
+        kernel = Kernel("embedding.cu", "embedding_forward", **fixed)
+        launch(backend, kernel, (persistent(backend, blocks(n, 8)),), (32, 8), args)
+    return y
 
 
 @serves("embedding_backward", dtypes=DTYPES, fits=_fits)

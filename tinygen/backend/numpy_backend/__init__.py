@@ -38,7 +38,11 @@ from tinygen.backend.numpy_backend.cross_entropy import (
     soft_cross_entropy_backward,
     soft_cross_entropy_forward,
 )
-from tinygen.backend.numpy_backend.embedding import embedding_backward, scatter_add
+from tinygen.backend.numpy_backend.embedding import (
+    embedding_backward,
+    embedding_forward,
+    scatter_add,
+)
 from tinygen.backend.numpy_backend.group_norm import group_norm_backward, group_norm_forward
 from tinygen.backend.numpy_backend.latent import (
     gaussian_latent_backward,
@@ -161,6 +165,7 @@ class NumpyBackend:
 
     rotate_pairs = staticmethod(rotate_pairs)
 
+    embedding_forward = staticmethod(embedding_forward)
     embedding_backward = staticmethod(embedding_backward)
     scatter_add = staticmethod(scatter_add)
 

@@ -13,6 +13,11 @@ from tinygen.backend.numpy_backend.array import Array
 from tinygen.backend.numpy_backend.rows import ones
 
 
+def embedding_forward(weight: Array, ids: Array) -> Array:
+    """weight (rows, width), ids (N,) integers in [0, rows) -> weight[ids] (N, width)."""
+    return weight.take(ids, 0)
+
+
 def embedding_backward(g: Array, ids: Array, rows: int) -> Array:
     """g (N, width), ids (N,) integers in [0, rows) -> (rows, width): row i sums g[ids == i]."""
     dweight = np.zeros((rows, g.shape[1]), g.dtype)
