@@ -20,9 +20,11 @@ constexpr int DEPTH = HEAD / 16, WIDE = HEAD / 8;  // fragments along a row: as 
 
 using T = TYPE;
 
-// Starts the copies of `count` rows of a matrix from `first` on; zeros behind its last row and width.
+// Starts the copies of `count` rows of a matrix from `first` on; zeros behind its last row and width. Not
+// unrolled: the addresses of several copies at once would take the registers of the products.
 template <int count>
 DEVICE void copy_rows(T* tile, const T* matrix, int64_t stride, int first, int rows, int width) {
+#pragma unroll 1
   for (int i = threadIdx.x; i < count * HEAD / 8; i += THREADS) {
     const int row = i / (HEAD / 8), column = i % (HEAD / 8) * 8;
     const bool inside = first + row < rows && column < width;

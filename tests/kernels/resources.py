@@ -124,10 +124,10 @@ BUILDS: list[tuple[str, dict[str, Any], list[str], dict[str, list[str]]]] = [
         (
             "attention_mma.cu",
             {"TYPE": "f16", "HEAD": head},
-            ["sm_80", "sm_120"],
+            ["sm_80", "sm_90", "sm_120"],
             dict.fromkeys(("attention_mma", "attention_mma_dq", "attention_mma_dkv"), MMA),
         )
-        for head in (64, 128)
+        for head in (32, 64, 128)
     ),
     (
         "norm.cu",
