@@ -27,6 +27,7 @@ constexpr int KEYS = HEAD <= 64 ? 64 : 32;  // of a tile
 constexpr int LANES = THREADS / KEYS;       // threads that share a key: each has every LANES-th row
 constexpr int OWN = (ROWS + LANES - 1) / LANES;
 constexpr int COLUMN_THREADS = HEAD <= THREADS ? THREADS / HEAD : 1;  // that share a column of the output
+constexpr int WARP_ROWS = (ROWS + THREADS / 32 - 1) / (THREADS / 32);  // whose softmax a warp takes
 constexpr int TOTALS = (ROWS + COLUMN_THREADS - 1) / COLUMN_THREADS;
 
 // KEYS rows from `first` on as floats; zeros beyond the last and the width.
@@ -45,7 +46,7 @@ DEVICE void load_rows(float (&tile)[KEYS][HEAD + 1], const TYPE* matrix, int64_t
 // Block blockIdx.x = (batch element, key/value head, split), split fastest. `chunk` keys a split, a
 // multiple of KEYS. Partial results lie (split, batch, head, query): totals of `width` columns, and
 // their m (in base 2) and sum.
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
 attention_decode(const TYPE* q, const TYPE* k, const TYPE* v, float* totals, float* stats, int heads,
                  int kv_heads, int queries, int keys, int width, int64_t q_batch, int64_t q_head,
                  int64_t q_row, int64_t kv_batch, int64_t kv_head, int64_t kv_row, float scale,
@@ -66,11 +67,11 @@ attention_decode(const TYPE* q, const TYPE* k, const TYPE* v, float* totals, flo
   }
 
   float total[TOTALS] = {};
-  float sum[ROWS], largest[ROWS];  // of the rows warp, warp + 4, ...
+  float sum[WARP_ROWS], largest[WARP_ROWS];  // of the rows warp, warp + 4, ...
 #pragma unroll
-  for (int r = 0; r < ROWS; r++) {
-    sum[r] = 0.0f;
-    largest[r] = -INFINITY;
+  for (int i = 0; i < WARP_ROWS; i++) {
+    sum[i] = 0.0f;
+    largest[i] = -INFINITY;
   }
   const int begin = visible.first_key(0) / KEYS * KEYS + split * chunk;
   const int end = min(begin + chunk, visible.last_key(0, queries));
@@ -101,9 +102,10 @@ attention_decode(const TYPE* q, const TYPE* k, const TYPE* v, float* totals, flo
     load_rows(tile, v, kv_row, first, end, width);
     // softmax: a warp has every fourth row
 #pragma unroll
-    for (int r = 0; r < ROWS; r++) {
-      if (r % (THREADS / 32) != warp) continue;
-      float top = largest[r];
+    for (int i = 0; i < WARP_ROWS; i++) {
+      const int r = warp + THREADS / 32 * i;
+      if (r >= ROWS) continue;
+      float top = largest[i];
       for (int key = lane; key < KEYS; key += 32) top = fmaxf(top, weights[r][key]);
 #pragma unroll
       for (int offset = 16; offset > 0; offset /= 2) top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, offset));
@@ -116,9 +118,9 @@ attention_decode(const TYPE* q, const TYPE* k, const TYPE* v, float* totals, flo
       }
 #pragma unroll
       for (int offset = 16; offset > 0; offset /= 2) added += __shfl_xor_sync(0xffffffffu, added, offset);
-      const float shrink = exp2f(largest[r] - shift);
-      sum[r] = sum[r] * shrink + added;
-      largest[r] = top;
+      const float shrink = exp2f(largest[i] - shift);
+      sum[i] = sum[i] * shrink + added;
+      largest[i] = top;
       if (lane == 0) shrinks[r] = shrink;
     }
     __syncthreads();  // weights and values are written
@@ -144,11 +146,12 @@ attention_decode(const TYPE* q, const TYPE* k, const TYPE* v, float* totals, flo
     totals[place * width + column] = total[r];
   }
 #pragma unroll
-  for (int r = 0; r < ROWS; r++) {
-    if (r % (THREADS / 32) != warp || r >= rows || lane != 0) continue;
+  for (int i = 0; i < WARP_ROWS; i++) {
+    const int r = warp + THREADS / 32 * i;
+    if (r >= rows || r >= ROWS || lane != 0) continue;
     const int64_t place = (part * heads + kv * group + r / queries) * queries + r % queries;
-    stats[2 * place] = largest[r];
-    stats[2 * place + 1] = sum[r];
+    stats[2 * place] = largest[i];
+    stats[2 * place + 1] = sum[i];
   }
 }
 
