@@ -192,7 +192,7 @@ matmul_wgmma(const __grid_constant__ tensor_map a_map, const __grid_constant__ t
           } else if (m < M) {
             end.store_two(c, at.z * c_batch + m * ldc + n, n, N, two);
           }
-          if (m >= M || n >= N) continue;
+          if (m >= M) continue;
           columns[0] += two[0];
           columns[1] += two[1];
         }

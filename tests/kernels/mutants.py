@@ -65,6 +65,7 @@ TESTED_BY = {
     "dropout.cu": ["test_random"],
     "gelu.cuh": ["test_activation"],
     "hopper.cuh": ["test_conformance"],
+    "matmul_wgmma.cu": ["test_matmul", "test_traffic"],
     "online.cuh": ["test_softmax", "test_cross_entropy"],
     "ordered.cuh": ["test_select", "test_topk"],
     "philox.cuh": ["test_random"],

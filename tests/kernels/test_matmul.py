@@ -74,6 +74,12 @@ def test_whole_numbers_in_every_layout(rung: str, transposed: tuple[bool, bool])
     check_exact(rung, 5, tile_n, 70, transposed, splits=2, batch=2)
 
 
+@pytest.mark.parametrize("rung", RUNGS)
+def test_a_part_of_a_split_product_may_be_empty(rung: str) -> None:
+    """Four times, with steps between that go round wgmma's ring."""
+    check_exact(rung, 3, 8, 3 * RUNGS[rung].k_step + 6, (False, True), splits=5, batch=4)
+
+
 def test_the_widest_tiles_and_more_than_one_of_each_block() -> None:
     check_exact("wgmma", 130, 300, 130, (False, True), splits=1)
     check_exact("wgmma", 130, 304, 130, (False, True), splits=1)  # rows that TMA stores
@@ -287,16 +293,16 @@ def test_the_gradient_before_an_activation_and_of_its_bias(rung: str, splits: in
 def test_sums_over_rows_of_what_tma_stores_and_of_what_registers_do(
     N: int, with_slope: bool
 ) -> None:
-    """relu(a b) scale, its slope and its sums, of 261 or, with a slope, 264 columns by the threads
-    themselves."""
+    """relu(a b + bias) scale, its slope and its sums, of 261 or, with a slope, 264 columns by the
+    threads themselves."""
     rng, M, K = np.random.default_rng(11), 150, 72
     a, b = (whole_numbers(rng, *shape, dtype="float16") for shape in ((M, K), (K, N)))
-    scale = rng.integers(0, 2, (M, N)).astype("float16")
+    scale, bias = rng.integers(0, 2, (M, N)).astype("float16"), np.arange(N).astype("float16")
     found = matmul(
-        SIM, SIM.asarray(a), stored(b, True), scale=SIM.asarray(scale), activation="relu",
-        with_slope=with_slope, with_sums=True, rung="wgmma", splits=1,
+        SIM, SIM.asarray(a), stored(b, True), bias=SIM.asarray(bias), scale=SIM.asarray(scale),
+        activation="relu", with_slope=with_slope, with_sums=True, rung="wgmma", splits=1,
     )  # fmt: skip
-    u = a.astype("float64") @ b.astype("float64")
+    u = a.astype("float64") @ b.astype("float64") + bias
     c = np.maximum(u, 0) * scale
     np.testing.assert_array_equal(SIM.to_numpy(found.c), c)
     np.testing.assert_array_equal(SIM.to_numpy(found.sums), c.sum(axis=0).astype("float16"))
