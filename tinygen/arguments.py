@@ -113,7 +113,7 @@ def dtype_named(what: str, dtype: Any) -> np.dtype[Any]:
 
 def float_dtype(what: str, dtype: Any) -> np.dtype[Any]:
     """float32 or float64, in which models compute; DtypeError for every other."""
-    found = dtype_named(what, dtype)
+    found = dtype if dtype == "bfloat16" else dtype_named(what, dtype)  # needs no package to refuse
     if found not in (np.dtype("float32"), np.dtype("float64")):
         raise DtypeError(f"{what}: the dtype is float32 or float64, not {found}.")
     return found

@@ -106,7 +106,7 @@ BUILDS: list[tuple[str, dict[str, Any], list[str], dict[str, list[str]]]] = [
             "attention_wgmma.cu",
             {"TYPE": type_name, "HEAD": head},
             ["sm_90a"],
-            {"attention_wgmma": WGMMA},
+            {"attention_wgmma": ["HGMMA", "UTMALDG", "SYNCS"]},
         )
         for type_name in ("f16", "bf16")
         for head in (64, 128)
