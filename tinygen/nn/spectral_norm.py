@@ -75,8 +75,8 @@ class SpectralNorm(Module):
     def _iterate(self, matrix: Array, steps: int) -> None:
         u = self.u.data
         for _ in range(steps):
-            v = _unit(matrix.T @ u, self.eps)
-            u = _unit(matrix @ v, self.eps)
+            v = _unit(ops.matmul(matrix.T, u), self.eps)
+            u = _unit(ops.matmul(matrix, v), self.eps)
         self.u.data, self.v.data = u, v
         self.u.version += 1
         self.v.version += 1
