@@ -1,11 +1,8 @@
-// The next token of each row of logits (rows, V): of the k largest, the smaller token first among
-// equals, one is drawn from softmax(logits / temperature) by inverting the cumulative distribution,
-// in the order of the tokens, at a uniform number (Fan et al. 2018). k = 1 takes the largest.
-// A row with NaN, or whose largest logit is not finite, gives the token -1.
+// The k largest of each row of x (rows, n), in descending order: values (rows, k) and their places
+// (rows, k). Among equals the smaller place comes first; NaN is larger than every number. 1 <= k <= n.
 //
-// Compile-time: TYPE of the logits.
+// Compile-time: TYPE.
 #include "ordered.cuh"
-#include "reduce.cuh"
 
 #ifndef TYPE
 #define TYPE float
@@ -13,158 +10,65 @@
 
 using T = TYPE;
 constexpr int THREADS = 1024;
-constexpr int WARPS = THREADS / 32;
+constexpr int MOST = 2 * THREADS;  // of k, in topk_select
 
-// The larger one; inf once x has been NaN.
-DEVICE float max_or_inf(float largest, float x) {
-  return x == x ? fmaxf(largest, x) : INFINITY;
-}
-
-// Naive: a thread a row finds the k-th largest in k passes, each for the largest of those that come
-// after the last one in (value, token).
-extern "C" __global__ void topk_sample_naive(int64_t* __restrict__ tokens,
-                                             const T* __restrict__ logits,
-                                             const float* __restrict__ uniforms, int rows,
-                                             int vocabulary, int k, float temperature) {
+// Naive: a thread a row, k passes, each for the largest key below the last one.
+extern "C" __global__ void topk_select_naive(T* __restrict__ values,
+                                             int64_t* __restrict__ places,
+                                             const T* __restrict__ x, int rows, int n, int k) {
   const int row = blockIdx.x * blockDim.x + threadIdx.x;
   if (row >= rows) return;
-  const T* x = logits + (size_t)row * vocabulary;
-  float largest = -INFINITY, last = INFINITY;
-  int last_token = -1;
-  for (int i = 0; i < vocabulary; i++) largest = max_or_inf(largest, to_float(x[i]));
-  for (int pass = 0; pass < min(k, vocabulary); pass++) {
-    float best = -INFINITY;
-    int best_token = -1;
-    for (int i = 0; i < vocabulary; i++) {
-      const float value = to_float(x[i]);
-      const bool after = value < last || (value == last && i > last_token);
-      if (after && (best_token < 0 || value > best)) best = value, best_token = i;
+  const T* from = x + (size_t)row * n;
+  uint64_t last = ~0ull;
+  for (int j = 0; j < k; j++) {
+    uint64_t best = 0;
+    for (int i = 0; i < n; i++) {
+      const uint64_t key = key_of(from, i);
+      if (key < last && key > best) best = key;
     }
-    last = best, last_token = best_token;
+    values[(size_t)row * k + j] = from[place_of(best)];
+    places[(size_t)row * k + j] = place_of(best);
+    last = best;
   }
-  float total = 0.0f, sum = 0.0f;
-  int64_t token = -1;
-  for (int i = 0; i < vocabulary; i++) {
-    const float value = to_float(x[i]);
-    if (value > last || (value == last && i <= last_token)) {
-      total += expf((value - largest) / temperature);
-    }
-  }
-  for (int i = 0; i < vocabulary; i++) {
-    const float value = to_float(x[i]);
-    if (value < last || (value == last && i > last_token)) continue;
-    const float weight = expf((value - largest) / temperature);
-    if (weight == 0.0f) continue;
-    sum += weight;
-    token = i;
-    if (sum > uniforms[row] * total) break;
-  }
-  tokens[row] = fabsf(largest) < INFINITY ? token : -1;
 }
 
-// The inclusive prefix over the threads of the block; scratch[THREADS - 1] is the sum of all, and
-// scratch[t] thread t's.
-template <typename V> DEVICE void block_prefix(V value, V (&scratch)[THREADS], V (&warps)[WARPS]) {
-  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-#pragma unroll
-  for (int offset = 1; offset < 32; offset *= 2) {
-    const V before = __shfl_up_sync(0xffffffffu, value, offset);
-    if (lane >= offset) value += before;
-  }
-  if (lane == 31) warps[warp] = value;
-  __syncthreads();
-  V before = 0;
-  for (int w = 0; w < warp; w++) before += warps[w];
-  scratch[threadIdx.x] = before + value;
-  __syncthreads();
-}
-
-// A block of 1024 threads a row. The k-th largest value by radix selection: four passes, each of
-// which counts the next 8 bits of the candidates and keeps one of the 256 buckets. Counts are
-// integers, so that the order of the atomic additions does not matter. Then each thread sums the
-// weights of its own stretch of tokens, a prefix sum over the stretches finds the one in which the
-// uniform number falls, and its thread walks it. Six reads of the logits, five of them from the
+// A block of 1024 threads a row. Radix selection finds where the k largest begin (ordered.cuh); they are
+// collected, in any order, and sorted by a bitonic network (Batcher 1968), whose order is certain because
+// no two keys are equal. Reads of x: the passes of the selection and one more, all but the first from the
 // cache, instead of k.
 extern "C" __global__ void __launch_bounds__(THREADS)
-    topk_sample(int64_t* __restrict__ tokens, const T* __restrict__ logits,
-                const float* __restrict__ uniforms, int vocabulary, int k, float temperature) {
-  __shared__ int counts[256];
-  __shared__ int found[2];  // bucket, and how many of the k lie in it or below
-  __shared__ int equals[THREADS], warp_equals[WARPS];
-  __shared__ float sums[THREADS], warp_sums[WARPS];
-  __shared__ int chosen, last;  // threads: whose stretch it is, and the last one with any weight
-  const T* x = logits + (size_t)blockIdx.x * vocabulary;
+    topk_select(T* __restrict__ values, int64_t* __restrict__ places, const T* __restrict__ x,
+                int n, int k) {
+  __shared__ int collected;
+  __shared__ uint64_t keys[MOST];
+  const T* from = x + (size_t)blockIdx.x * n;
+  const uint64_t least = kth_largest<THREADS>(from, n, k);
 
-  float largest = -INFINITY;
-  for (int i = threadIdx.x; i < vocabulary; i += THREADS) {
-    largest = max_or_inf(largest, to_float(x[i]));
-  }
-  largest = team_max<WARPS>(largest, warp_sums);
-
-  uint32_t prefix = 0, mask = 0;  // the bits of the k-th largest that are known
-  int wanted = min(k, vocabulary);
-  for (int shift = 24; shift >= 0; shift -= 8) {
-    if (threadIdx.x < 256) counts[threadIdx.x] = 0;
-    __syncthreads();
-    for (int i = threadIdx.x; i < vocabulary; i += THREADS) {
-      const uint32_t key = ordered(to_float(x[i]));
-      if ((key & mask) == prefix) atomicAdd(&counts[key >> shift & 255], 1);
-    }
-    __syncthreads();
-    if (threadIdx.x == 0) {
-      int bucket = 255, left = wanted;
-      while (counts[bucket] < left) left -= counts[bucket--];
-      found[0] = bucket;
-      found[1] = left;
-    }
-    __syncthreads();
-    prefix |= (uint32_t)found[0] << shift;
-    mask |= 255u << shift;
-    wanted = found[1];  // of the values equal to the k-th largest, so many are kept
-  }
-
-  const int stretch = (vocabulary + THREADS - 1) / THREADS;
-  const int start = min((int)threadIdx.x * stretch, vocabulary);
-  const int stop = min(start + stretch, vocabulary);
-  int equal = 0;
-  for (int i = start; i < stop; i++) equal += ordered(to_float(x[i])) == prefix;
-  block_prefix(equal, equals, warp_equals);
-  const int equals_before = equals[threadIdx.x] - equal;
-
-  float sum = 0.0f;
-  int seen = equals_before;
-  for (int i = start; i < stop; i++) {
-    const float value = to_float(x[i]);
-    const uint32_t key = ordered(value);
-    const bool kept = key > prefix || (key == prefix && seen++ < wanted);
-    if (kept) sum += expf((value - largest) / temperature);
-  }
-  if (threadIdx.x == 0) chosen = THREADS, last = -1;
-  block_prefix(sum, sums, warp_sums);
-  const float target = uniforms[blockIdx.x] * sums[THREADS - 1];
-  if (sum > 0.0f) {
-    atomicMax(&last, (int)threadIdx.x);
-    if (sums[threadIdx.x] > target) atomicMin(&chosen, (int)threadIdx.x);
+  int size = 1;  // of the network
+  while (size < k) size *= 2;
+  for (int i = threadIdx.x; i < size; i += THREADS) keys[i] = 0;
+  if (threadIdx.x == 0) collected = 0;
+  __syncthreads();
+  for (int i = threadIdx.x; i < n; i += THREADS) {
+    const uint64_t key = key_of(from, i);
+    if (key >= least) keys[atomicAdd(&collected, 1)] = key;
   }
   __syncthreads();
 
-  if (!(fabsf(largest) < INFINITY)) {
-    if (threadIdx.x == 0) tokens[blockIdx.x] = -1;
-    return;
+  for (int run = 2; run <= size; run *= 2) {
+    for (int apart = run / 2; apart > 0; apart /= 2) {
+      const int low = 2 * threadIdx.x - threadIdx.x % apart, high = low + apart;
+      if (high < size) {
+        const uint64_t a = keys[low], b = keys[high];
+        const bool descending = (low & run) == 0;
+        if ((a < b) == descending) keys[low] = b, keys[high] = a;
+      }
+      __syncthreads();
+    }
   }
-  if ((int)threadIdx.x != min(chosen, last)) return;  // rounding may leave the last one
-  float reached = threadIdx.x == 0 ? 0.0f : sums[threadIdx.x - 1];
-  int token = -1;
-  seen = equals_before;
-  for (int i = start; i < stop; i++) {
-    const float value = to_float(x[i]);
-    const uint32_t key = ordered(value);
-    if (!(key > prefix || (key == prefix && seen++ < wanted))) continue;
-    const float weight = expf((value - largest) / temperature);
-    if (weight == 0.0f) continue;
-    reached += weight;
-    token = i;
-    if (reached > target) break;
+  for (int j = threadIdx.x; j < k; j += THREADS) {
+    const int place = place_of(keys[j]);
+    values[(size_t)blockIdx.x * k + j] = from[place];
+    places[(size_t)blockIdx.x * k + j] = place;
   }
-  tokens[blockIdx.x] = token;
 }

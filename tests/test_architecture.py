@@ -27,6 +27,7 @@ ROWS = [
     ("evaluation",),
     ("models",),
     ("nn", "optim", "data", "checkpoints"),
+    ("leaves",),
     ("ops", "tensor", "function", "promotion", "autograd", "recompute"),
     ("trace", "random", "grad_mode"),
     ("backend",),
@@ -102,7 +103,7 @@ def test_no_import_goes_round_but_the_engines() -> None:
 
 
 LONGEST = 400
-WHOLE = {"tinygen/tensor.py"}  # see docs/decisions.md, "The engine is six files"
+WHOLE = {"tinygen/tensor.py"}  # see docs/decisions.md, "The engine is seven files"
 
 
 def test_every_file_is_read_in_one_sitting() -> None:
@@ -162,7 +163,8 @@ def code_lines(path: Path) -> int:
 
 def test_line_budgets(record_property: Callable[[str, object], None]) -> None:
     """Small is a promise: the counts are printed, and a budget is passed by decision only."""
-    engine = ["tensor", "function", "promotion", "grad_mode", "autograd", "recompute", "trace"]
+    core = ("tensor", "leaves", "function", "promotion", "grad_mode", "autograd", "recompute")
+    engine = (*core, "trace")
     counts = {
         "engine": sum(code_lines(PACKAGE / f"{part}.py") for part in engine),
         "ops": sum(code_lines(p) for p in (PACKAGE / "ops").rglob("*.py")),

@@ -15,6 +15,7 @@ from tinygen.autograd import backward, checkpoint, grad
 from tinygen.backend import tune_allocator
 from tinygen.function import Function, FusedFunction
 from tinygen.grad_mode import enable_grad, freeze, no_grad
+from tinygen.leaves import from_dlpack, tensor
 from tinygen.ops import (
     arange,
     eye,
@@ -26,7 +27,7 @@ from tinygen.ops import (
     zeros,
     zeros_like,
 )
-from tinygen.tensor import Tensor, from_dlpack, tensor
+from tinygen.tensor import Tensor
 
 __version__ = "0.1.0"
 

@@ -33,7 +33,10 @@ active: Recorder | None = None
 _PACKAGE = Path(__file__).parent
 _ENGINE = tuple(str(_PACKAGE / part) for part in ("ops", "nn", "optim", "backend")) + tuple(
     str(_PACKAGE / f"{part}.py")
-    for part in ("autograd", "function", "grad_mode", "recompute", "tensor", "trace")
+    for part in (
+        *("autograd", "function", "grad_mode", "leaves", "promotion", "recompute", "tensor"),
+        "trace",
+    )
 )
 _STANDARD = str(Path(weakref.__file__).parent)  # frames of contextlib and the like
 

@@ -67,7 +67,7 @@ TESTED_BY = {
     "hopper.cuh": ["test_conformance"],
     "matmul_wgmma.cu": ["test_matmul", "test_traffic"],
     "online.cuh": ["test_softmax", "test_cross_entropy"],
-    "ordered.cuh": ["test_select", "test_topk"],
+    "ordered.cuh": ["test_topk", "test_sampling"],
     "philox.cuh": ["test_random"],
     "reduce.cuh": ["test_softmax", "test_norm", "test_group_norm"],
     "row.cuh": ["test_softmax", "test_norm"],

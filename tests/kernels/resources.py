@@ -149,7 +149,7 @@ BUILDS: list[tuple[str, dict[str, Any], list[str], dict[str, list[str]]]] = [
         for file in (
             *("activation.cu", "adamw.cu", "cast.cu", "column_sums.cu", "cross_entropy.cu"),
             *("dropout.cu", "embedding.cu", "group_norm.cu", "random.cu", "rope.cu"),
-            *("select.cu", "swiglu.cu", "topk.cu"),
+            *("sampling.cu", "swiglu.cu", "topk.cu"),
         )
     ),
     ("conformance_mma.cu", {}, ["sm_80"], {"conform_mma_bf16": ["HMMA"]}),

@@ -45,7 +45,7 @@ ELSEWHERE: dict[str, tuple[int, list[dict[str, object]]]] = {
     "conformance_hopper.cu": (90, [{}]),
     "conformance_mma.cu": (80, [{}]),
     "matmul_splits.cu": (80, [{"TRANSPOSE_A": a, "TRANSPOSE_B": b} for a, b in LAYOUTS]),
-    "topk.cu": (75, [{"TYPE": type_} for type_ in FLOATS]),
+    "sampling.cu": (75, [{"TYPE": type_} for type_ in FLOATS]),
 }
 """The first architecture and the definitions of what no op launches by itself."""
 

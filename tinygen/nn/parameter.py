@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from tinygen.backend import Array
-from tinygen.tensor import Tensor, tensor
+from tinygen.leaves import tensor
+from tinygen.tensor import Tensor
 
 
 class Parameter(Tensor):

@@ -1,4 +1,4 @@
-"""The k largest of each row, by kernels/select.cu."""
+"""The k largest of each row, by kernels/topk.cu."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def topk(backend: Any, x: Array, k: int) -> tuple[Array, Array]:
     rows, n = x.shape
     values, places = backend.empty((rows, k), x.dtype), backend.empty((rows, k), np.int64)
     if rung_of(backend, "topk") == "naive":
-        kernel = Kernel("select.cu", "topk_select_naive", TYPE=type_of(x))
+        kernel = Kernel("topk.cu", "topk_select_naive", TYPE=type_of(x))
         args = [values, places, x, np.int32(rows), np.int32(n), np.int32(k)]
         launch(backend, kernel, (blocks(rows, 256),), (256,), args)
     else:
-        kernel = Kernel("select.cu", "topk_select", TYPE=type_of(x))
+        kernel = Kernel("topk.cu", "topk_select", TYPE=type_of(x))
         launch(backend, kernel, (rows,), (1024,), [values, places, x, np.int32(n), np.int32(k)])
     return values.reshape(shape), places.reshape(shape)
 
