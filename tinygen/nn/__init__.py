@@ -21,7 +21,7 @@ from tinygen.nn.resampling import Downsample, Upsample
 from tinygen.nn.residual import ResBlock
 from tinygen.nn.spectral_norm import SpectralNorm
 from tinygen.nn.timestep_embedding import TimestepEmbedding, sinusoidal
-from tinygen.nn.transformer import MLP, TransformerBlock
+from tinygen.nn.transformer import MLP, GatedMLP, TransformerBlock
 
 __all__ = [
     "GELU",
@@ -38,6 +38,7 @@ __all__ = [
     "Downsample",
     "Dropout",
     "Embedding",
+    "GatedMLP",
     "GroupNorm",
     "InstanceNorm",
     "KeyValueCache",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tinygen import ops
 from tinygen.function import Value
 from tinygen.nn.attention import KeyValueCache, MultiHeadAttention
 from tinygen.nn.dropout import Dropout
@@ -26,6 +27,19 @@ class MLP(Module):
         return self.down(self.up(x))
 
 
+class GatedMLP(Module):
+    """down(silu(gate(x)) up(x)): (..., width) -> (..., hidden) -> (..., width) (Shazeer 2020,
+    arXiv:2002.05202, eq. 6)."""
+
+    def __init__(self, width: int, hidden: int, bias: bool = False, *, rng: Generator) -> None:
+        self.gate = Linear(width, hidden, bias, rng=rng)
+        self.up = Linear(width, hidden, bias, rng=rng)
+        self.down = Linear(hidden, width, bias, rng=rng)
+
+    def forward(self, x: Value) -> Any:
+        return self.down(ops.swiglu(self.gate(x), self.up(x)))
+
+
 class TransformerBlock(Module):
     """x + attn(norm1(x)), then x + mlp(norm2(x)): (B, T, width) -> the same.
 
@@ -44,13 +58,14 @@ class TransformerBlock(Module):
         causal: bool = False,
         dropout: float = 0.0,
         activation: str = "gelu",
+        eps: float = 1e-5,
         rng: Generator,
     ) -> None:
-        self.norm1 = LayerNorm(width, bias)
+        self.norm1 = LayerNorm(width, bias, eps)
         self.attn = MultiHeadAttention(
             width, n_head, n_kv_head=n_kv_head, bias=bias, causal=causal, rng=rng
         )
-        self.norm2 = LayerNorm(width, bias)
+        self.norm2 = LayerNorm(width, bias, eps)
         self.mlp = MLP(width, hidden or 4 * width, bias, activation=activation, rng=rng)
         self.dropout = [Dropout(dropout, rng=rng) for _ in range(2)]
 

@@ -166,6 +166,7 @@ from tinygen.ops.resize import (
 )
 from tinygen.ops.rope import (
     rope,
+    rotate_pairs,
 )
 from tinygen.ops.rounding import (
     ceil,
@@ -320,6 +321,7 @@ __all__ = [
     "rms_norm",
     "roll",
     "rope",
+    "rotate_pairs",
     "round",
     "rsqrt",
     "scatter_add",

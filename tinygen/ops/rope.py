@@ -12,7 +12,7 @@ from tinygen.function import FusedFunction, Value
 from tinygen.ops.checks import same_float_dtype
 from tinygen.tensor import plain
 
-__all__ = ["rope"]
+__all__ = ["rope", "rotate_pairs"]
 
 
 class Rope(FusedFunction):
@@ -65,6 +65,30 @@ def rope(
     angles = where[:, None] * frequencies  # (T, D/2)
     cos, sin = xp.cos(angles).astype(x.dtype), xp.sin(angles).astype(x.dtype)
     return Rope.apply(x, cos, sin, interleaved=interleaved)
+
+
+def rotate_pairs(x: Value, cos: Value, sin: Value, *, interleaved: bool = False) -> Any:
+    """What `rope` does, by tables made before: (a c - b s, a s + b c) of each pair (a, b).
+
+    x (..., T, D), D even; cos and sin (T, D/2), or more axes that broadcast to those of x, of x's
+    dtype; they are not differentiated, and need not lie on the unit circle (YaRN scales them).
+    One pair of tables serves the queries and keys of every layer.
+    """
+    same_float_dtype("rotate_pairs", x=x, cos=cos, sin=sin)
+    if x.ndim < 2 or x.shape[-1] % 2:
+        raise ShapeError(f"rotate_pairs: x has shape {x.shape}; it is (..., T, D) with D even.")
+    pairs = (*x.shape[:-1], x.shape[-1] // 2)
+    fits = cos.ndim <= len(pairs) and all(
+        n in (1, m) for n, m in zip(reversed(cos.shape), reversed(pairs), strict=False)
+    )
+    if cos.shape != sin.shape or cos.shape[-1:] != pairs[-1:] or not fits:
+        raise ShapeError(
+            f"rotate_pairs: cos has shape {cos.shape} and sin {sin.shape}; both are (T, D/2), or "
+            f"broadcast to {pairs}."
+        )
+    if any(getattr(table, "requires_grad", False) for table in (cos, sin)):
+        raise DtypeError("rotate_pairs: the angles are not differentiated; pass cos.detach().")
+    return Rope.apply(x, plain(cos), plain(sin), interleaved=interleaved)
 
 
 def _positions(positions: Value, T: int) -> Array:

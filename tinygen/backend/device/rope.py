@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,13 @@ from tinygen.backend.launch import Kernel, launch
 Array = Any
 
 
-@serves("rotate_pairs", dtypes=DTYPES, fits=has_elements)
+def _fits(arrays: Sequence[Array], params: Mapping[str, Any]) -> bool:
+    """One angle for each token and pair; tables with more axes are left to plain ops."""
+    x, cos, *_ = arrays
+    return has_elements(arrays) and cos.shape == (x.shape[-2], x.shape[-1] // 2)
+
+
+@serves("rotate_pairs", dtypes=DTYPES, fits=_fits)
 def rotate_pairs(
     backend: Any, x: Array, cos: Array, sin: Array, interleaved: bool, *, back: bool = False
 ) -> Array:

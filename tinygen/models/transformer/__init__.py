@@ -1,5 +1,6 @@
 """Transformers that predict the next token."""
 
 from tinygen.models.transformer.gpt import GPT, GPTConfig
+from tinygen.models.transformer.llama import Llama, LlamaConfig
 
-__all__ = ["GPT", "GPTConfig"]
+__all__ = ["GPT", "GPTConfig", "Llama", "LlamaConfig"]

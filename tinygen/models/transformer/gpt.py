@@ -9,34 +9,33 @@ Unsupervised Multitask Learners").
                           ▼            └─────────────────────────────────────────┘
                       layer_norm ──▶ times the token embedding again ──▶ logits (B, T, V)
 
-B batch, T positions, C width, V vocabulary. Position t sees positions 0 ... t only, so one pass
-over a text gives a prediction of every next token, and generation can keep what it has computed.
+B batch, T positions, C width, V vocabulary. What follows from tokens to logits to text is in
+`decoder.py`.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tinygen import nn, ops
-from tinygen.arguments import integer, is_finite
-from tinygen.backend import Array, backend_of
+from tinygen import nn
+from tinygen.arguments import integer, is_finite, number
 from tinygen.errors import ShapeError, UsageError
 from tinygen.function import Value
-from tinygen.models.checks import require_examples, require_tokens
-from tinygen.models.transformer.sampling import Sampler, Tokens
+from tinygen.models.transformer.decoder import Cache, Decoder, positions_of
+from tinygen.ops.checks import one_of
+from tinygen.ops.linear import ACTIVATIONS
 from tinygen.random import Generator
-from tinygen.tensor import Tensor, as_numpy, plain
-
-Cache = list[nn.KeyValueCache]
-"""One key/value cache a block."""
+from tinygen.tensor import Tensor
 
 
 @dataclass(frozen=True)
 class GPTConfig:
-    """The sizes of a GPT; GPT-2 small is GPTConfig(50257, 1024, 12, 12, 768, dropout=0.1)."""
+    """The sizes of a GPT; GPT-2 small is GPTConfig(50257, 1024, 12, 12, 768, dropout=0.1).
+
+    `hidden`, the features between the two layers of an MLP, is 4 width if left out. `tied`: the
+    head is the token embedding; else it has a weight of its own.
+    """
 
     vocab_size: int
     block_size: int
@@ -45,10 +44,16 @@ class GPTConfig:
     width: int
     dropout: float = 0.0
     bias: bool = True
+    hidden: int | None = None
+    activation: str = "gelu_tanh"
+    eps: float = 1e-5
+    tied: bool = True
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "block_size", "n_layer", "n_head", "width"):
             integer(name, getattr(self, name), least=1)
+        if self.hidden is not None:
+            integer("hidden", self.hidden, least=1)
         if self.width % self.n_head:
             raise UsageError(
                 f"width {self.width} cannot be cut into {self.n_head} heads; make it a multiple of "
@@ -56,15 +61,17 @@ class GPTConfig:
             )
         if not (is_finite(self.dropout) and 0 <= self.dropout < 1):
             raise UsageError(f"dropout is {self.dropout!r}; it lies in [0, 1).")
+        number("eps", self.eps, least=0)
+        one_of("GPTConfig", "activation", self.activation, ACTIVATIONS)
 
 
-class GPT(nn.Module):
-    """The model. `model(tokens)` gives logits, `model.loss(tokens, targets)` nats a token, and
-    `model.generate(tokens, ...)` yields the tokens that follow.
-
-    The head is the token embedding itself (tied). Dropout, if any, falls on the embeddings and on
-    the output of each branch; not on the attention probabilities, which are never stored.
+class GPT(Decoder):
+    """The model. Dropout, if any, falls on the embeddings and on the output of each branch; not on
+    the attention probabilities, which are never stored.
     """
+
+    config: GPTConfig
+    blocks: list[nn.TransformerBlock]
 
     def __init__(self, config: GPTConfig, *, rng: Generator) -> None:
         c = self.config = config
@@ -75,116 +82,38 @@ class GPT(nn.Module):
             nn.TransformerBlock(
                 c.width,
                 c.n_head,
+                hidden=c.hidden,
                 bias=c.bias,
                 causal=True,
                 dropout=c.dropout,
-                activation="gelu_tanh",
+                activation=c.activation,
+                eps=c.eps,
                 rng=rng,
             )
             for _ in range(c.n_layer)
         ]
-        self.norm = nn.LayerNorm(c.width, c.bias)
-        self._initialise(rng)
+        self.norm = nn.LayerNorm(c.width, c.bias, c.eps)
+        self.head = None if c.tied else nn.Linear(c.width, c.vocab_size, bias=False, rng=rng)
+        ends = [block.attn.out.weight for block in self.blocks]
+        self._initialise([*ends, *(block.mlp.down.weight for block in self.blocks)], rng)
 
-    def _initialise(self, rng: Generator) -> None:
-        """Weights N(0, 0.02^2), biases 0. The 2 n_layer branches add up on the residual path, so
-        their last weights are smaller by sqrt(2 n_layer) (Radford et al. 2019, section 2.3)."""
-        std = 0.02
-        narrow = std / math.sqrt(2 * self.config.n_layer)
-        ends = {block.attn.out.weight for block in self.blocks}
-        ends |= {block.mlp.down.weight for block in self.blocks}
-        for module in self.modules():
-            if isinstance(module, (nn.Linear, nn.Embedding)):
-                spread = narrow if module.weight in ends else std
-                weight = module.weight.data
-                weight[...] = nn.init.normal(weight.shape, std=spread, rng=rng)
-            if isinstance(module, nn.Linear) and module.bias is not None:
-                module.bias.data[...] = 0
-
-    def forward(self, tokens: Value, cache: Cache | None = None) -> Any:
-        """tokens (B, T), integers below vocab_size, T at most block_size -> logits (B, T, V).
-
-        With a `cache` from `new_cache()`, the tokens follow those given with it before, and the
-        logits are those of the whole sequence at the new positions; for inference only.
-        """
-        return self._head(self._features(tokens, cache))
-
-    def loss(self, tokens: Value, targets: Value) -> Any:
-        """The mean of -log p(target), in nats; targets (B, T) are the tokens one place later."""
-        require_examples(tokens)
-        return ops.cross_entropy(self(tokens), targets)
-
-    def _features(self, tokens: Value, cache: Cache | None) -> Any:
-        start = cache[0].length if cache else 0
-        require_tokens(tokens)
-        stop = start + tokens.shape[1]
-        if stop > self.config.block_size:
-            raise ShapeError(
-                f"{stop} positions are more than the model's block_size {self.config.block_size}; "
-                f"give it at most the last {self.config.block_size}."
-            )
-        positions: Tensor = self.position_embedding.weight
-        if (start, stop) != (0, self.config.block_size):
-            positions = positions[start:stop]
-        x = self.dropout(self.token_embedding(tokens) + positions)  # (B, T, C) + (T, C)
+    def _features(
+        self, tokens: Value, cache: Cache | None, positions: Value = None, mask: Value = None
+    ) -> Any:
+        where = positions_of(tokens, cache, positions)
+        table: Tensor = self.position_embedding.weight
+        if positions is not None:
+            located = self.position_embedding(where)  # (T, C) or (B, T, C)
+        else:
+            start = cache[0].length if cache else 0
+            stop = start + tokens.shape[1]
+            if stop > self.config.block_size:
+                raise ShapeError(
+                    f"{stop} positions are more than the model's block_size "
+                    f"{self.config.block_size}; give it at most the last {self.config.block_size}."
+                )
+            located = table if (start, stop) == (0, len(table)) else table[start:stop]
+        x = self.dropout(self.token_embedding(tokens) + located)  # (B, T, C) + (T, C)
         for i, block in enumerate(self.blocks):
-            x = block(x, cache=cache[i] if cache else None)  # (B, T, C)
+            x = block(x, mask=mask, cache=cache[i] if cache else None)  # (B, T, C)
         return self.norm(x)
-
-    def _head(self, features: Value) -> Any:
-        return ops.linear(features, self.token_embedding.weight)  # (..., C) -> (..., V)
-
-    # ---- generation
-
-    def new_cache(self) -> Cache:
-        """An empty cache for one batch of sequences."""
-        return [nn.KeyValueCache(self.config.block_size) for _ in self.blocks]
-
-    def generate(
-        self,
-        tokens: Value,
-        *,
-        max_new_tokens: int,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        rng: Generator | None = None,
-    ) -> Iterator[Tokens]:
-        """Yields the next tokens (B,), one position at a time, `max_new_tokens` times.
-
-        tokens (B, T), T >= 1. `temperature`, `top_k` and `top_p` as in `Sampler`; `temperature=0`
-        takes the likeliest token and needs no `rng`. Dropout is off while a token is computed.
-
-        A position costs one pass over the new token alone until block_size positions are filled.
-        From there on the window slides: since every token then has another position embedding, the
-        last block_size tokens are computed anew, exactly as `model(window)` would.
-        """
-        sampler = Sampler(temperature, top_k, top_p)
-        require_tokens(tokens)
-        if tokens.shape[1] < 1:
-            raise ShapeError("generate needs a prompt of one token or more to continue from.")
-        max_new_tokens = integer("max_new_tokens", max_new_tokens, least=0)
-        if sampler.temperature and rng is None:
-            raise UsageError("generate: give the random generator (rng=...), or temperature=0.")
-        return self._generate(tokens, max_new_tokens, sampler, rng)
-
-    def _generate(
-        self, tokens: Value, max_new_tokens: int, sampler: Sampler, rng: Generator | None
-    ) -> Iterator[Tokens]:
-        block_size = self.config.block_size
-        window = plain(tokens)[:, -block_size:]
-        backend = backend_of([window])
-        cache, fresh = self.new_cache(), window  # fresh: what the cache has not seen
-        for _ in range(max_new_tokens):
-            if cache[0].length + fresh.shape[1] > block_size:
-                cache, fresh = self.new_cache(), window
-            chosen = sampler.choose(self._next_logits(fresh, cache), rng)
-            yield chosen
-            fresh = backend.asarray(chosen)[:, None]  # (B, 1)
-            window = backend.xp.concat([window, fresh], axis=1)[:, -block_size:]
-
-    def _next_logits(self, tokens: Array, cache: Cache) -> Any:
-        """(B, T) -> (B, V), the logits after the last position."""
-        with self.inference():
-            logits = self._head(self._features(tokens, cache)[:, -1])
-        return as_numpy(logits)

@@ -58,6 +58,51 @@ register(
 )
 
 
+def angles(*shape: int) -> tuple[Any, Any]:
+    return zeros(*shape), zeros(*shape)
+
+
+def tables_args(draw: Draw) -> Call:
+    batch, T, D = draw.side(most=2), draw.side(), 2 * draw.choice((1, 2, 3))
+    x = draw.array((batch, 2, T, D))
+    shape = draw.choice(((T, D // 2), (batch, 1, T, D // 2), (1, D // 2)))
+    return Call(x, draw.array(shape), draw.array(shape), interleaved=draw.boolean())
+
+
+def turned_by_tables(x: Any, cos: Any, sin: Any, interleaved: bool) -> Any:
+    """Each pair by itself, by a matrix of two rows."""
+    half = x.shape[-1] // 2
+    turns = np.broadcast_to(np.stack([cos, sin], -1), (*x.shape[:-1], half, 2))
+    y = np.empty_like(x)
+    for place in np.ndindex(*x.shape[:-1], half):
+        *token, i = place
+        one, other = (2 * i, 2 * i + 1) if interleaved else (i, i + half)
+        (c, s), vector = turns[place], x[tuple(token)]
+        y[(*token, one)], y[(*token, other)] = np.array([[c, -s], [s, c]]) @ vector[[one, other]]
+    return y
+
+
+register(
+    ops.rotate_pairs,
+    args=tables_args,
+    truth=turned_by_tables,
+    bound=conditioned(8, of_largest=8),
+    constants=(1, 2),
+    linear=True,
+    fused=True,
+    special=False,
+    bad=(
+        bad("odd features", ShapeError, lambda: ops.rotate_pairs(zeros(2, 3), *angles(2, 1))),
+        bad("a vector", ShapeError, lambda: ops.rotate_pairs(zeros(4), *angles(2))),
+        bad("other tokens", ShapeError, lambda: ops.rotate_pairs(zeros(2, 4), *angles(3, 2))),
+        bad("one pair for all", ShapeError, lambda: ops.rotate_pairs(zeros(2, 4), *angles(2, 1))),
+        bad(
+            "two axes too many", ShapeError, lambda: ops.rotate_pairs(zeros(2, 4), *angles(1, 2, 2))
+        ),
+    ),
+)
+
+
 # ---- attention -----------------------------------------------------------------------------------
 
 
