@@ -26,6 +26,7 @@ ROWS = [
     ("training",),
     ("evaluation",),
     ("models",),
+    ("decoding",),
     ("nn", "optim", "data", "checkpoints"),
     ("leaves",),
     ("ops", "tensor", "function", "promotion", "autograd", "recompute"),

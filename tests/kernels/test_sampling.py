@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from on_simulator import BF16, F16, FLOAT, Format, blocks, run
 from on_simulator import Output as Out
 
-from tinygen.models.transformer.sampling import Sampler
+from tinygen.decoding.sampler import Sampler
 
 
 def check(seed: int, rows: int, vocabulary: int, k: int, format: Format, steps: float) -> None:

@@ -3,9 +3,10 @@
 from tinygen.nn import init
 from tinygen.nn.activation import GELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
 from tinygen.nn.adaptive_norm import AdaptiveNorm, modulate
-from tinygen.nn.attention import KeyValueCache, MultiHeadAttention
+from tinygen.nn.attention import MultiHeadAttention
 from tinygen.nn.attention_block import AttentionBlock
 from tinygen.nn.batch_norm import BatchNorm2d
+from tinygen.nn.cache import KeyValueCache
 from tinygen.nn.class_embedding import ClassEmbedding
 from tinygen.nn.container import ModuleList, Sequential
 from tinygen.nn.convolution import Conv1d, Conv2d, ConvTranspose2d

@@ -1,4 +1,4 @@
-"""Multi-head self-attention, and the cache that makes generation linear in what was written.
+"""Multi-head self-attention.
 
 B batch, T positions, C width, H query heads, H_kv key/value heads, D = C / H features of a head.
 """
@@ -8,66 +8,15 @@ from __future__ import annotations
 from typing import Any
 
 from tinygen import ops
-from tinygen.backend import Array, backend_of
-from tinygen.errors import DtypeError, GraphError, ShapeError, UsageError
+from tinygen.backend import Array
+from tinygen.errors import UsageError
 from tinygen.function import Value
+from tinygen.nn.cache import KeyValueCache
 from tinygen.nn.linear import Linear
 from tinygen.nn.module import Module
 from tinygen.nn.norm import RMSNorm
 from tinygen.nn.sizes import require_sizes
 from tinygen.random import Generator
-from tinygen.tensor import plain
-
-
-class KeyValueCache:
-    """The keys and values of the positions that one attention layer has seen, up to `capacity`.
-
-    `append` adds those of new positions and returns all of them, (B, H_kv, length, D) each, as
-    views. It is for inference: what is cached has no gradient.
-    """
-
-    def __init__(self, capacity: int) -> None:
-        require_sizes("KeyValueCache", capacity=capacity)
-        self.capacity = capacity
-        self.length = 0
-        self.keys: Array = None  # (B, H_kv, capacity, D), made when the first keys come
-        self.values: Array = None
-
-    def append(self, k: Value, v: Value) -> tuple[Array, Array]:
-        """k, v (B, H_kv, T, D): the new positions, which follow those appended before, and are of
-        the same batch, heads, D and dtype."""
-        if getattr(k, "requires_grad", False) or getattr(v, "requires_grad", False):
-            raise GraphError(
-                "a key/value cache would lose the gradient of what it keeps: call the model inside "
-                "tg.no_grad(), or without a cache."
-            )
-        k, v = (plain(x) for x in (k, v))
-        if k.ndim != 4 or k.shape != v.shape or k.dtype != v.dtype:
-            raise ShapeError(
-                f"a cache takes keys and values (B, heads, T, D) of one form, and these are "
-                f"{k.dtype}{list(k.shape)} and {v.dtype}{list(v.shape)}."
-            )
-        B, H_kv, T, D = k.shape
-        if self.keys is None:
-            xp = backend_of([k]).xp
-            self.keys = xp.empty((B, H_kv, self.capacity, D), k.dtype)
-            self.values = xp.empty_like(self.keys)
-        stop = self.length + T
-        kept = (*self.keys.shape[:2], self.keys.shape[3])
-        if stop > self.capacity or (B, H_kv, D) != kept:
-            raise ShapeError(
-                f"a cache of {self.length} positions, capacity {self.capacity}, batch {kept[0]}, "
-                f"{kept[1]} heads of {kept[2]} features cannot take {T} positions of batch {B}, "
-                f"{H_kv} heads of {D} features. Start a new cache."
-            )
-        if k.dtype != self.keys.dtype:
-            raise DtypeError(
-                f"a cache of {self.keys.dtype} cannot take {k.dtype}. Start a new cache."
-            )
-        self.keys[:, :, self.length : stop] = k
-        self.values[:, :, self.length : stop] = v
-        self.length = stop
-        return self.keys[:, :, :stop], self.values[:, :, :stop]
 
 
 class MultiHeadAttention(Module):
@@ -134,7 +83,9 @@ class MultiHeadAttention(Module):
         if rotary is not None:
             q, k = (ops.rotate_pairs(heads, *rotary) for heads in (q, k))
         if cache is not None:
-            k, v = cache.append(k, v)  # (B, H_kv, length, D)
+            k, v = cache.append(k, v)  # (B, H_kv, n, D), n all positions or those of a window
+            if mask is not None:
+                options["mask"] = mask[..., -k.shape[2] :]
         out = ops.attention(q, k, v, **options)  # (B, H, T, D)
         B, H, T, D = out.shape
         return self.out(ops.reshape(ops.permute_dims(out, (0, 2, 1, 3)), (B, T, H * D)))

@@ -170,17 +170,20 @@ class Module:
         return self.train(False)
 
     @contextmanager
-    def inference(self) -> Iterator[None]:
+    def inference(self, modules: Sequence[Module] | None = None) -> Iterator[None]:
         """Inside, no graph is recorded and every module is in eval mode; afterwards each is as it
-        was."""
-        modes = [(module, module.training) for module in self.modules()]
+        was. `modules`, if given, are those that `self.modules()` gave before: it takes longer than
+        a small pass."""
+        modules = self.modules() if modules is None else modules
+        learning = [module for module in modules if module.training]
         try:
-            self.eval()
+            for module in learning:
+                module.training = False
             with no_grad():
                 yield
         finally:
-            for module, training in modes:
-                module.training = training
+            for module in learning:
+                module.training = True
 
     def to(self, device: str | None = None, dtype: Any = None) -> Self:
         """Moves parameters and buffers to `device`, and the floating-point ones to `dtype`, which

@@ -6,7 +6,8 @@ from typing import Any
 
 from tinygen import ops
 from tinygen.function import Value
-from tinygen.nn.attention import KeyValueCache, MultiHeadAttention
+from tinygen.nn.attention import MultiHeadAttention
+from tinygen.nn.cache import KeyValueCache
 from tinygen.nn.dropout import Dropout
 from tinygen.nn.linear import Linear
 from tinygen.nn.module import Module

@@ -7,16 +7,17 @@ over a text gives a prediction of every next token, and generation can keep what
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from tinygen import nn, ops
-from tinygen.arguments import integer
 from tinygen.backend import Array, backend_of
-from tinygen.errors import DtypeError, ShapeError, UsageError
+from tinygen.decoding import Processor, Recomputed, Sampler, sample
+from tinygen.decoding.sampler import Randomness, Tokens
+from tinygen.errors import DtypeError, ShapeError
 from tinygen.function import Value
 from tinygen.models.checks import require_examples, require_tokens
-from tinygen.models.transformer.sampling import Sampler, Tokens
+from tinygen.models.transformer.session import CachedSession
 from tinygen.nn import Parameter
 from tinygen.random import Generator
 from tinygen.tensor import as_numpy, plain
@@ -92,9 +93,26 @@ class Decoder(nn.Module):
 
     # ---- generation
 
+    @property
+    def vocab_size(self) -> int:
+        return int(self.config.vocab_size)
+
     def new_cache(self) -> Cache:
         """An empty cache for one batch of sequences."""
-        return [nn.KeyValueCache(self.config.block_size) for _ in self.blocks]
+        return [nn.KeyValueCache(self.config.block_size, b.attn.window) for b in self.blocks]
+
+    def caches(self, length: int) -> bool:
+        """Whether the keys of a text's first tokens are the same in one of `length` tokens."""
+        return True
+
+    def session(self) -> CachedSession:
+        """What `tinygen.decoding` asks of a model."""
+        return CachedSession(self)
+
+    def next_logits(self, tokens: Array, cache: Cache | None, last: int, **places: Value) -> Any:
+        """(B, T) -> (B, last, V), the logits after the last positions; `places`: the positions and
+        mask of `forward`."""
+        return self._head(self._features(tokens, cache, **places)[:, -last:])
 
     def generate(
         self,
@@ -104,46 +122,41 @@ class Decoder(nn.Module):
         temperature: float = 1.0,
         top_k: int | None = None,
         top_p: float | None = None,
-        rng: Generator | None = None,
+        min_p: float | None = None,
+        rng: Randomness = None,
+        logits_processors: Sequence[Processor] = (),
+        cache: bool = True,
     ) -> Iterator[Tokens]:
         """Yields the next tokens (B,), one position at a time, `max_new_tokens` times.
 
-        tokens (B, T), T >= 1. `temperature`, `top_k` and `top_p` as in `Sampler`; `temperature=0`
-        takes the likeliest token and needs no `rng`. Dropout is off while a token is computed.
+        tokens (B, T), T >= 1, or a list of arrays (T,) of different lengths. `temperature`,
+        `top_k`, `top_p` and `min_p` as in `tinygen.decoding.Sampler`; `temperature=0` takes the
+        likeliest token and needs no `rng`, which may be a list of generators, one a row. For
+        processors see `tinygen.decoding.processors`; `tinygen.decoding.sample(model, ...)` gives
+        log-probabilities too, and ends texts. Dropout is off while a token is computed.
 
         A position costs one pass over the new token alone until block_size positions are filled.
         From there on the window slides: since every token then has another position, the last
-        block_size tokens are computed anew, exactly as `model(window)` would.
+        block_size tokens are computed anew, exactly as `model(window)` would. Without `cache` that
+        is done for each token.
         """
-        sampler = Sampler(temperature, top_k, top_p)
-        require_tokens(tokens)
-        if tokens.shape[1] < 1:
-            raise ShapeError("generate needs a prompt of one token or more to continue from.")
-        max_new_tokens = integer("max_new_tokens", max_new_tokens, least=0)
-        if sampler.temperature and rng is None:
-            raise UsageError("generate: give the random generator (rng=...), or temperature=0.")
-        return self._generate(tokens, max_new_tokens, sampler, rng)
+        model = self if cache else Recomputed(self._logits, self.vocab_size, self.config.block_size)
+        sampler = Sampler(temperature, top_k, top_p, min_p)
+        steps = sample(
+            model,
+            tokens,
+            max_new_tokens=max_new_tokens,
+            sampler=sampler,
+            rng=rng,
+            processors=logits_processors,
+        )
+        return (step.tokens for step in steps)
 
-    def _generate(
-        self, tokens: Value, max_new_tokens: int, sampler: Sampler, rng: Generator | None
-    ) -> Iterator[Tokens]:
-        block_size = self.config.block_size
-        window = plain(tokens)[:, -block_size:]
-        backend = backend_of([window])
-        cache, fresh = self.new_cache(), window  # fresh: what the cache has not seen
-        for _ in range(max_new_tokens):
-            if cache[0].length + fresh.shape[1] > block_size:
-                cache, fresh = self.new_cache(), window
-            chosen = sampler.choose(self._next_logits(fresh, cache), rng)
-            yield chosen
-            fresh = backend.asarray(chosen)[:, None]  # (B, 1)
-            window = backend.xp.concat([window, fresh], axis=1)[:, -block_size:]
-
-    def _next_logits(self, tokens: Array, cache: Cache) -> Any:
-        """(B, T) -> (B, V), the logits after the last position."""
+    def _logits(self, tokens: Tokens) -> Any:
+        """(B, T) -> (B, T, V), outside the graph."""
+        weight = self.token_embedding.weight.data
         with self.inference():
-            logits = self._head(self._features(tokens, cache)[:, -1])
-        return as_numpy(logits)
+            return as_numpy(self(backend_of([weight]).asarray(tokens)))
 
 
 def positions_of(tokens: Value, cache: Cache | None, positions: Value) -> Array:

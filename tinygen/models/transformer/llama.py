@@ -24,7 +24,7 @@ from tinygen.arguments import integer, is_finite, number
 from tinygen.errors import UsageError
 from tinygen.function import Value
 from tinygen.models.transformer.decoder import Cache, Decoder, positions_of
-from tinygen.models.transformer.rope import RopeScaling, RotaryEmbedding
+from tinygen.models.transformer.rope import DynamicScaling, RopeScaling, RotaryEmbedding
 from tinygen.random import Generator
 from tinygen.tensor import as_numpy
 
@@ -160,6 +160,11 @@ class Llama(Decoder):
         self.rotary = RotaryEmbedding(c.features, c.rope_base, c.rope_scaling)
         ends = [block.attn.out.weight for block in self.blocks]
         self._initialise([*ends, *(block.mlp.down.weight for block in self.blocks)], rng)
+
+    def caches(self, length: int) -> bool:
+        """Not where dynamic scaling turns every key by angles that depend on the text's length."""
+        scaling = self.config.rope_scaling
+        return not isinstance(scaling, DynamicScaling) or length <= scaling.trained
 
     def _features(
         self, tokens: Value, cache: Cache | None, positions: Value = None, mask: Value = None

@@ -17,9 +17,9 @@ import numpy as np
 from tinygen import nn, ops
 from tinygen.arguments import integer
 from tinygen.backend import Array, backend_of
+from tinygen.decoding.sampler import Sampler
 from tinygen.errors import OutOfRangeError, ShapeError, UsageError
 from tinygen.models.transformer import GPT, GPTConfig
-from tinygen.models.transformer.sampling import Sampler
 from tinygen.models.vae.quantizer import valid_indices
 from tinygen.random import Generator
 from tinygen.tensor import as_numpy

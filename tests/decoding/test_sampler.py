@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import tinygen as tg
+from tinygen.decoding.sampler import Sampler
 from tinygen.errors import DivergedError, UsageError
-from tinygen.models.transformer.sampling import Sampler
 
 LOGITS = arrays(
     np.float64, st.tuples(st.integers(1, 3), st.integers(1, 9)), elements=st.floats(-20, 20)
