@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from tinygen import files
-from tinygen.checkpoints import _seal, load_state, load_tensors, save_state, save_tensors
+from tinygen.checkpoints import load_state, load_tensors, save_state, save_tensors
+from tinygen.checkpoints.state import _seal
 from tinygen.errors import (
     CheckpointError,
     DtypeError,

@@ -7,7 +7,8 @@ over a text gives a prediction of every next token, and generation can keep what
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from tinygen import nn, ops
@@ -38,6 +39,8 @@ class Decoder(nn.Module):
     token_embedding: nn.Embedding
     blocks: list[Any]
     head: nn.Linear | None
+    special_tokens: Mapping[str, Any] = MappingProxyType({})
+    """What a folder of the transformers package says of them: `eos_token_id` and so on."""
 
     def forward(
         self,

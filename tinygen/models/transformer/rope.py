@@ -25,7 +25,9 @@ Frequencies = np.ndarray[Any, np.dtype[np.float64]]
 class RopeScaling(Protocol):
     """One way to change the frequencies of a model."""
 
-    factor: float
+    @property
+    def factor(self) -> float:
+        """How many times longer texts may become."""
 
     def frequencies(self, head_dim: int, base: float, length: int) -> Frequencies:
         """(D/2,), for a text of `length` positions."""

@@ -1,4 +1,4 @@
-"""Tensors and states on disk: safetensors files, JSON, SHA-256; no pickle anywhere.
+"""States on disk.
 
 A *state* is a nested dict whose leaves are arrays or JSON values. Saved, it is a folder:
 
