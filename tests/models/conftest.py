@@ -1,0 +1,6 @@
+"""Makes `folders`, which tests import, findable."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
