@@ -11,6 +11,7 @@ beginning already (`Prefixed`), or a plain function (`Recomputed`).
 """
 
 from tinygen.decoding.beam import beam_search
+from tinygen.decoding.constraints import Constraint
 from tinygen.decoding.prefixed import Prefixed
 from tinygen.decoding.processors import (
     Context,
@@ -31,6 +32,7 @@ from tinygen.decoding.watermark import Detection, Watermark
 
 __all__ = [
     "NOTHING",
+    "Constraint",
     "Context",
     "Detection",
     "FrequencyPenalty",
