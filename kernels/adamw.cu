@@ -109,10 +109,11 @@ extern "C" __global__ void adamw_begin(adamw_state* state, double beta1, double 
 
 DEVICE void adamw_element(float& p, float& m, float& v, float g, const adamw_state& s, float beta1,
                           float beta2) {
+  // Fused by hand: left to the compiler, the rungs would differ in their last bit.
   g *= s.clip;
-  m = beta1 * m + g;
-  v = beta2 * v + g * g;
-  p = s.decay * p - s.rate * m / (sqrtf(v) + s.damping);
+  m = fmaf(beta1, m, g);
+  v = fmaf(beta2, v, g * g);
+  p = fmaf(s.decay, p, -(s.rate * m / (sqrtf(v) + s.damping)));
 }
 
 DEVICE adamw_state adamw_scalars(float decay, float rate, float damping, float clip) {

@@ -160,8 +160,17 @@ def test_tma_loads(shape: Any, box: Any, at: Any, swizzle: int) -> None:
     np.testing.assert_array_equal(BACKEND.to_numpy(out), wanted)
 
 
+STORES = [
+    ((40, 96), (8, 64), (3, 16), 128),
+    ((40, 72), (16, 64), (30, 40), 128),  # over two edges
+    ((40, 96), (8, 24), (36, 80), 0),
+    ((3, 20, 80), (2, 8, 64), (2, 15, 24), 128),
+    ((3, 20, 80), (1, 16, 64), (1, 12, 0), 128),
+]
+
+
 @hopper
-@pytest.mark.parametrize(("shape", "box", "at", "swizzle"), BOXES[:5])
+@pytest.mark.parametrize(("shape", "box", "at", "swizzle"), STORES)
 def test_tma_stores(shape: Any, box: Any, at: Any, swizzle: int) -> None:
     rng = np.random.default_rng(5)
     array = rng.integers(0, 2**16, shape).astype(np.uint16)

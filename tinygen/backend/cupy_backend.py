@@ -62,6 +62,7 @@ class CupyBackend(Primitives):
         self.architecture = f"sm_{major}{minor}" + ("a" if major == 9 else "")
         self.multiprocessors = int(self.device.attributes["MultiProcessorCount"])
         self._functions: dict[Any, Any] = {}
+        self._encode_tiled = ctypes.CDLL("libcuda.so.1").cuTensorMapEncodeTiled
 
     def asarray(self, value: Any) -> Any:
         """`value` on this GPU: itself if it is there, else a copy."""
@@ -108,9 +109,12 @@ class CupyBackend(Primitives):
         return self.cupy.lib.stride_tricks.as_strided(array, *span_of(array))
 
     def seconds(self, run: Any) -> float:
-        """How long the GPU was at work between the start and the end of `run`."""
+        """How long the GPU was at work between the start and the end of `run`. First it writes a
+        gigabyte: nothing that `run` reads is left in its cache, and while it writes, the launches
+        of `run` are queued, so that what Python takes is not counted."""
         with self.device:
             start, end = (self.cupy.cuda.Event() for _ in range(2))
+            self.cupy.empty(2**30, "uint8").fill(0)
             start.record()
             run()
             end.record()
@@ -124,14 +128,14 @@ class CupyBackend(Primitives):
         strides = list(array.strides)
         for axis in range(rank - 2, -1, -1):  # of an axis of one element the driver wants one too
             if array.shape[axis] == 1:
-                strides[axis] = strides[axis + 1] * max(1, array.shape[axis + 1])
+                strides[axis] = -(-strides[axis + 1] * array.shape[axis + 1] // 16) * 16
         sizes = (ctypes.c_uint64 * rank)(*reversed(array.shape))
         steps = (ctypes.c_uint64 * (rank - 1))(*reversed(strides[:-1]))
         window = (ctypes.c_uint32 * rank)(*reversed(box))
         ones = (ctypes.c_uint32 * rank)(*[1] * rank)
         storage = ctypes.create_string_buffer(128 + 64)
         place = -(-ctypes.addressof(storage) // 64) * 64
-        code = ctypes.CDLL("libcuda.so.1").cuTensorMapEncodeTiled(
+        code = self._encode_tiled(
             ctypes.c_void_p(place), MAP_TYPES[array.dtype.name], rank,
             ctypes.c_void_p(self.address(array)), sizes, steps, window, ones,
             0, MAP_SWIZZLE[swizzle], MAP_L2_128_BYTES, 0,
@@ -153,15 +157,44 @@ class CupyBackend(Primitives):
 
 
 class Namespace:
-    """CuPy's functions, and what of NumPy's names it lacks: a GPU raises no floating-point
-    warnings."""
+    """CuPy's functions, and what of NumPy's it lacks."""
 
     def __init__(self, cupy: Any) -> None:
         self._cupy = cupy
+        self.maximum = Reducing(cupy, cupy.maximum, cupy.max)
+        self.minimum = Reducing(cupy, cupy.minimum, cupy.min)
+        self.logical_or = Reducing(cupy, cupy.logical_or, cupy.any)
+        self.logical_and = Reducing(cupy, cupy.logical_and, cupy.all)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._cupy, name)
+        found = getattr(self._cupy, name)
+        setattr(self, name, found)  # looked up once
+        return found
+
+    def argsort(self, x: Any, axis: int = -1, stable: bool = True) -> Any:
+        """CuPy sorts stably, and knows no other way."""
+        return self._cupy.argsort(x, axis=axis)
 
     @staticmethod
     def errstate(**_: str) -> Any:
+        """A GPU raises no floating-point warnings."""
         return nullcontext()
+
+
+class Reducing:
+    """An elementwise function of two arrays with its `reduce`, which CuPy has under another name
+    and without a value for nothing."""
+
+    def __init__(self, cupy: Any, ufunc: Any, reduce: Any) -> None:
+        self._cupy, self._ufunc, self._reduce = cupy, ufunc, reduce
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._ufunc(*args, **kwargs)
+
+    def reduce(self, x: Any, axis: Any, keepdims: bool = False, initial: Any = None) -> Any:
+        if initial is None:
+            return self._reduce(x, axis=axis, keepdims=keepdims)
+        if x.size:
+            return self._ufunc(self._reduce(x, axis=axis, keepdims=keepdims), initial)
+        empty = self._cupy.add.reduce(x, axis=axis, keepdims=keepdims)  # of the right shape
+        return self._cupy.full_like(empty, initial)

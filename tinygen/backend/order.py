@@ -40,7 +40,7 @@ def _largest(xp: Any, x: Array, k: int) -> Array:
         return order(xp, x, -1, descending=True)[..., :k]
     above = ~(x <= threshold)  # a NaN is above
     level = x == threshold
-    missing = k - xp.count_nonzero(above, axis=-1, keepdims=True)
+    missing = k - xp.count_nonzero(above, axis=-1)[..., None]
     kept = above | (level & (xp.cumsum(level, axis=-1) <= missing))
     candidates = xp.nonzero(kept)[-1].reshape(*x.shape[:-1], k)
     by_value = order(xp, xp.take_along_axis(x, candidates, -1), -1, descending=True)

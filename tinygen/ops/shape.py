@@ -12,6 +12,8 @@ from itertools import accumulate
 from numbers import Real
 from typing import Any
 
+import numpy as np
+
 from tinygen import ops
 from tinygen.backend import Array
 from tinygen.errors import DtypeError, ShapeError
@@ -165,7 +167,7 @@ class Pad(Copy):
             raise DtypeError(
                 f"pad: the value {value} cannot be held by {x.dtype}; give an integer."
             )
-        widths = self.xp.broadcast_to(pad_width, (x.ndim, 2)).tolist()
+        widths = np.broadcast_to(pad_width, (x.ndim, 2)).tolist()
         if any(min(pair) < 0 for pair in widths):
             raise ShapeError(f"pad: pad_width is {pad_width}; widths are 0 or more.")
         shape = [before + n + after for n, (before, after) in zip(x.shape, widths, strict=True)]

@@ -73,6 +73,9 @@ SIM_INLINE void tma_load(void* shared, const TensorMap* map, const int (&at)[N],
 
 template <size_t N> SIM_INLINE void tma_store(const TensorMap* map, const void* shared, const int (&at)[N]) {
   const Emulation here;
+  for (const int first : at) {
+    if (first < 0) trap("tma", "a store begins before the array, which an H100 calls an illegal instruction");
+  }
   const std::vector<Piece> box = pieces(*map, const_cast<void*>(shared), at);
   bulk_store(box.data(), box.size());
 }
