@@ -29,7 +29,7 @@
 #include "matmul.cuh"
 
 #ifndef BN
-#define BN 128  // 64, 128 or 256
+#define BN 128  // 64, 128, 192 or 256
 #endif
 #ifndef STAGES
 #define STAGES 4
@@ -131,7 +131,7 @@ matmul_wgmma(const __grid_constant__ tensor_map a_map, const __grid_constant__ t
   float* column_parts = reinterpret_cast<float*>(slab + OUT_SLAB);
 #endif
   const epilogue end = {bias, slope, scale, residual, column_sums};
-  int step = 0;
+  int step = 0, turn = 0;
   for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
     const tile_place at = place_of<BM, BN>(tile, M, N);
     const part_of_k part = split_k<BK>(K, at.z % splits, splits);
@@ -205,7 +205,8 @@ matmul_wgmma(const __grid_constant__ tensor_map a_map, const __grid_constant__ t
 #endif
       }
       if (STAGED) {
-        unsigned char* target = one_slab ? slab : slab + first / OUT_WIDTH % 2 * OUT_SLAB;
+        unsigned char* target = one_slab ? slab : slab + turn * OUT_SLAB;
+        turn ^= 1;
         if (lane == 0) one_slab ? tma_store_wait<0>() : tma_store_wait<1>();
         __syncwarp();  // what was here has been copied
         fill_slab(target, results);

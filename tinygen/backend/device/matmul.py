@@ -16,7 +16,12 @@ from tinygen.backend.device.matmul_rungs import (
     chosen_rung,
     matrix_of,
 )
-from tinygen.backend.device.matmul_wgmma import WIDE, can_stage, shared_bytes, windows
+from tinygen.backend.device.matmul_wgmma import (
+    can_stage,
+    shape_of_work,
+    shared_bytes,
+    windows,
+)
 from tinygen.backend.launch import Kernel, launch
 from tinygen.errors import ShapeError
 
@@ -73,12 +78,15 @@ def matmul(
     left, right = matrix_of(backend, a), matrix_of(backend, b)
     name = chosen_rung(backend, left, right, rung)
     step = RUNGS[name]
-    if name == "wgmma" and -(-M // step.tile[0]) * (N // WIDE) * count >= backend.multiprocessors:
-        step = step._replace(tile=(step.tile[0], WIDE))
+    steps = -(-K // step.k_step)
+    most = max(1, min(MOST_SPLITS, steps // STEPS_OF_A_SPLIT))
+    if name == "wgmma":
+        choice = range(1, most + 1) if splits is None else (max(1, splits),)
+        width, splits = shape_of_work(backend.multiprocessors, count, M, N, steps, choice)
+        step = step._replace(tile=(step.tile[0], width))
     tiles = -(-M // step.tile[0]) * -(-N // step.tile[1]) * count
     if splits is None:
-        idle = backend.multiprocessors // max(1, tiles)
-        splits = min(MOST_SPLITS, idle, -(-K // step.k_step) // STEPS_OF_A_SPLIT)
+        splits = min(most, backend.multiprocessors // max(1, tiles))
     splits = max(1, splits)
     if tiles * splits > LARGEST:
         raise _too_large(count, M, N, K)
