@@ -12,17 +12,48 @@
 // kernel takes it as a template parameter. At -inf all but identity have the value 0; NaN stays
 // NaN. Quotients are __fdividef's, good to 2 ulp where the divisor is below 2^126, as all are here:
 // a third of the instructions of an exact one, and no branch.
+//
+// Results of 16 bits need less: `rounded` gives value and slope from one exponential, to 2^-18 and
+// without the far tails, which such a result cannot hold. It takes a fifth of the instructions, and
+// at the end of a product that is what counts: there the tensor cores wait.
 #pragma once
 #include "common.cuh"
+
+// 2^x by the special function unit, to 2 ulp; nothing below 2^-126.
+DEVICE float fast_exp2(float x) {
+#ifdef TINYGEN_SIM
+  return exp2f(x);
+#else
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+#endif
+}
+
+constexpr float LOG2E = 1.4426950408889634f;
+
+// x between -limit and limit; NaN stays NaN.
+DEVICE float within(float x, float limit) {
+  const float below = x > limit ? limit : x;
+  return below < -limit ? -limit : below;
+}
 
 struct identity {
   static DEVICE float value(float u) { return u; }
   static DEVICE float slope(float u) { return 1.0f; }
+  static DEVICE float rounded(float u, float& slope) {
+    slope = 1.0f;
+    return u;
+  }
 };
 
 struct relu {
   static DEVICE float value(float u) { return u < 0.0f ? 0.0f : u; }
   static DEVICE float slope(float u) { return u > 0.0f ? 1.0f : 0.0f; }
+  static DEVICE float rounded(float u, float& slope) {
+    slope = relu::slope(u);
+    return value(u);
+  }
 };
 
 // factor exp(x) for x below -80, in two steps: the product is a normal number for a while where
@@ -44,6 +75,12 @@ struct silu {
     const float e = expf(-u), s = __fdividef(1.0f, 1.0f + e);
     return s + u * s * (e * s);
   }
+
+  static DEVICE float rounded(float u, float& slope) {
+    const float x = within(u, 80.0f), s = __fdividef(1.0f, 1.0f + fast_exp2(-LOG2E * x));
+    slope = s + x * s * (1.0f - s);
+    return (u < x ? x : u) * s;
+  }
 };
 
 struct gelu_tanh {
@@ -62,6 +99,14 @@ struct gelu_tanh {
     if (x > 80.0f) return 1.0f;
     const float e = expf(-x), s = __fdividef(1.0f, 1.0f + e);
     return s + u * s * (e * s) * inner;
+  }
+
+  static DEVICE float rounded(float u, float& slope) {
+    const float x = within(u, 10.0f), square = x * x;
+    const float e = fast_exp2(x * (-LOG2E * LINEAR - LOG2E * CUBIC * square));
+    const float s = __fdividef(1.0f, 1.0f + e);
+    slope = s + x * s * (1.0f - s) * (LINEAR + 3.0f * CUBIC * square);
+    return (u < x ? x : u) * s;
   }
 };
 
@@ -97,4 +142,19 @@ struct gelu {
     const float tail = mills(fabsf(u)) * bell;
     return (u > 0.0f ? 1.0f - tail : tail) + u * bell * 0.3989422804014327f;  // 1 / sqrt(2 pi)
   }
+
+  static DEVICE float rounded(float u, float& slope) {
+    const float x = within(u, 13.0f), bell = fast_exp2(-0.5f * LOG2E * x * x);
+    const float tail = mills(fabsf(x)) * bell;
+    const float phi = x > 0.0f ? 1.0f - tail : tail;
+    slope = phi + x * bell * 0.3989422804014327f;
+    return (u < x ? x : u) * phi;
+  }
 };
+
+// f(u) and f'(u) for results of type T.
+template <typename F, typename T> DEVICE float value_and_slope(float u, float& slope) {
+  if (sizeof(T) == 2) return F::rounded(u, slope);
+  slope = F::slope(u);
+  return F::value(u);
+}

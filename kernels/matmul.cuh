@@ -16,7 +16,9 @@
 //   weight gradient  dW = g^T x    A transposed, B as it is         (neither runs along k)
 //
 // Compile-time: IN, OUT the types of the factors and of C; TRANSPOSE_A and TRANSPOSE_B, 0 or 1;
-// ACTIVATION, one of gelu.cuh's; GRADIENT, 0 or 1.
+// ACTIVATION, one of gelu.cuh's; GRADIENT, 0 or 1; BIAS, SLOPE, SCALE and RESIDUAL, 0 or 1, whether
+// those are there. Left out, the pointers say it at run time: simpler to call, and half as many
+// instructions again for each element of C.
 //
 // Batches and splits are z: element z / splits of the batch, and part z % splits of K. The parts of a
 // split product go to a workspace, C (batch, splits, M, N) in float32, and `add_splits` adds them in
@@ -43,6 +45,18 @@
 #endif
 #ifndef GRADIENT
 #define GRADIENT 0
+#endif
+#ifndef BIAS
+#define BIAS (bias != nullptr)
+#endif
+#ifndef SLOPE
+#define SLOPE (slope != nullptr)
+#endif
+#ifndef SCALE
+#define SCALE (GRADIENT && scale != nullptr)
+#endif
+#ifndef RESIDUAL
+#define RESIDUAL (residual != nullptr)
 #endif
 
 // The tile of C that is number `tile`: its first row and column, and which of batch * splits.
@@ -74,9 +88,9 @@ template <int STEP> DEVICE part_of_k split_k(int K, int split, int splits) {
   return {min(K, split * steps * STEP), min(K, (split + 1) * steps * STEP)};
 }
 
-// What the epilogue reads for two neighbours.
+// What the epilogue reads for two neighbours, beside the bias of their columns.
 struct operands {
-  packed<OUT, 2> shift, factor, past;
+  packed<OUT, 2> factor, past;
 };
 
 struct epilogue {
@@ -88,34 +102,37 @@ struct epilogue {
 
   // Stores what becomes of v, and returns it.
   DEVICE float store(OUT* c, int64_t at, int n, float v) const {
-    if (bias) v += to_float(bias[n]);
-    if (slope) slope[at] = from_float<OUT>(ACTIVATION::slope(v));
+    if (BIAS) v += to_float(bias[n]);
+    if (SLOPE) slope[at] = from_float<OUT>(ACTIVATION::slope(v));
     v = ACTIVATION::value(v);
-    if (GRADIENT && scale) v *= to_float(scale[at]);
-    if (residual) v += to_float(residual[at]);
+    if (SCALE) v *= to_float(scale[at]);
+    if (RESIDUAL) v += to_float(residual[at]);
     c[at] = from_float<OUT>(v);
     return v;
   }
 
   // Two neighbours of a row, at an even place and both within it, in two steps: what they need of
   // memory, and what becomes of them, with f' there. Whoever has many asks for all of it first.
-  DEVICE operands load_two(int64_t at, int n) const {
-    const OUT one = from_float<OUT>(1.0f);
-    operands with = {{}, {one, one}, {}};
-    if (bias) with.shift = load_packed<2>(bias + n);
-    if (GRADIENT && scale) with.factor = load_packed<2>(scale + at);
-    if (residual) with.past = load_packed<2>(residual + at);
+  DEVICE packed<OUT, 2> load_shift(int n) const {
+    if (BIAS) return load_packed<2>(bias + n);
+    return {};
+  }
+
+  DEVICE operands load_two(int64_t at) const {
+    operands with = {};
+    if (SCALE) with.factor = load_packed<2>(scale + at);
+    if (RESIDUAL) with.past = load_packed<2>(residual + at);
     return with;
   }
 
-  DEVICE static void apply_two(const operands& with, float (&v)[2], float (&slopes)[2]) {
+  DEVICE void apply_two(const packed<OUT, 2>& shift, const operands& with, float (&v)[2],
+                        float (&slopes)[2]) const {
 #pragma unroll
     for (int i = 0; i < 2; i++) {
-      const float u = v[i] + to_float(with.shift.element[i]);
-      slopes[i] = ACTIVATION::slope(u);
-      v[i] = ACTIVATION::value(u);
-      if (GRADIENT) v[i] *= to_float(with.factor.element[i]);
-      v[i] += to_float(with.past.element[i]);
+      if (BIAS) v[i] += to_float(shift.element[i]);
+      v[i] = value_and_slope<ACTIVATION, OUT>(v[i], slopes[i]);
+      if (SCALE) v[i] *= to_float(with.factor.element[i]);
+      if (RESIDUAL) v[i] += to_float(with.past.element[i]);
     }
   }
 
@@ -128,8 +145,8 @@ struct epilogue {
       return;
     }
     float slopes[2];
-    apply_two(load_two(at, n), v, slopes);
-    if (slope) ::store(slope + at, slopes);
+    apply_two(load_shift(n), load_two(at), v, slopes);
+    if (SLOPE) ::store(slope + at, slopes);
     ::store(c + at, v);
   }
 

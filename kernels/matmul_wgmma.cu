@@ -60,20 +60,21 @@ DEVICE void load_factor(IN* tile, const tensor_map* map, bool along_k, int first
   }
 }
 
-// A lane's pairs, two of each fragment, to their places in a slab. A row's pairs of floats span two of
-// the pieces of 16 bytes that the swizzle exchanges, and two rows would meet in a bank: odd ones put
-// another fragment there at the same time.
+// A lane's pairs, two of each fragment, to their places in a slab; the swizzle of the first is that of
+// the others, but for the bits that count fragments. A row's pairs of floats span two of the pieces of 16
+// bytes that the swizzle exchanges, and two rows would meet in a bank: odd ones put another fragment
+// there at the same time.
 DEVICE void fill_slab(unsigned char* slab, const packed<OUT, 2> (&pairs)[OUT_FRAGMENTS][2]) {
   const int lane = threadIdx.x % 32;
   const bool other = sizeof(OUT) == 4 && lane / 4 % 2;
+  const int fragment = 8 * sizeof(OUT), pair = 2 * sizeof(OUT);  // bytes
+  const int place = swizzled_place(lane / 4 * 128 + lane % 4 * pair) ^ (other ? 2 * fragment : 0);
 #pragma unroll
   for (int j = 0; j < OUT_FRAGMENTS; j++) {
 #pragma unroll
     for (int half = 0; half < 2; half++) {
-      const int row = lane / 4 + 8 * half, column = 8 * (other ? j ^ 2 : j) + lane % 4 * 2;
-      const int place = swizzled_place(row * 128 + column * sizeof(OUT));
       const packed<OUT, 2> two = other ? pairs[j ^ 2][half] : pairs[j][half];
-      store_packed(reinterpret_cast<OUT*>(slab + place), two);
+      store_packed(reinterpret_cast<OUT*>(slab + (place ^ j * fragment) + half * 8 * 128), two);
     }
   }
 }
@@ -126,7 +127,7 @@ matmul_wgmma(const __grid_constant__ tensor_map a_map, const __grid_constant__ t
   const int row = 16 * warp + lane / 4, pair = lane % 4 * 2;  // where a lane's results begin
   unsigned char* slab = slabs + warp * 2 * OUT_SLAB;
   // The second slab is the slope's, or keeps the warp's sums over its rows; else it is C's in turn.
-  const bool one_slab = GRADIENT || slope;
+  const bool one_slab = GRADIENT || SLOPE;
 #if GRADIENT
   float* column_parts = reinterpret_cast<float*>(slab + OUT_SLAB);
 #endif
@@ -166,13 +167,18 @@ matmul_wgmma(const __grid_constant__ tensor_map a_map, const __grid_constant__ t
     for (int first = 0; first < BN; first += OUT_WIDTH) {
       // What the results of a slab need of memory, all asked for before any is waited for. Beyond the
       // edge of C it is that of its last row and columns: loads without a branch around each.
+      packed<OUT, 2> shifts[OUT_FRAGMENTS];
       operands with[OUT_FRAGMENTS][2];
       if (STAGED) {
 #pragma unroll
-        for (int j = 0; j < 2 * OUT_FRAGMENTS; j++) {
-          const int m = min(at.m + row + 8 * (j % 2), M - 1);
-          const int n = min(at.n + first + 8 * (j / 2) + pair, N - 2);
-          with[j / 2][j % 2] = end.load_two(at.z * c_batch + m * ldc + n, n);
+        for (int j = 0; j < OUT_FRAGMENTS; j++) {
+          const int n = min(at.n + first + 8 * j + pair, N - 2);
+          shifts[j] = end.load_shift(n);
+#pragma unroll
+          for (int half = 0; half < 2; half++) {
+            const int m = min(at.m + row + 8 * half, M - 1);
+            with[j][half] = end.load_two(at.z * c_batch + m * ldc + n);
+          }
         }
       }
       packed<OUT, 2> results[OUT_FRAGMENTS][2], slopes[OUT_FRAGMENTS][2];
@@ -186,13 +192,13 @@ matmul_wgmma(const __grid_constant__ tensor_map a_map, const __grid_constant__ t
           float two[2] = {sums[column / 2 + 2 * half], sums[column / 2 + 2 * half + 1]};
           if (STAGED) {
             float derivatives[2];
-            end.apply_two(with[j][half], two, derivatives);
+            end.apply_two(shifts[j], with[j][half], two, derivatives);
             results[j][half] = pack<OUT>(two);
             slopes[j][half] = pack<OUT>(derivatives);
           } else if (m < M) {
             end.store_two(c, at.z * c_batch + m * ldc + n, n, N, two);
           }
-          if (m >= M) continue;
+          if (!GRADIENT || m >= M) continue;
           columns[0] += two[0];
           columns[1] += two[1];
         }
@@ -210,12 +216,12 @@ matmul_wgmma(const __grid_constant__ tensor_map a_map, const __grid_constant__ t
         if (lane == 0) one_slab ? tma_store_wait<0>() : tma_store_wait<1>();
         __syncwarp();  // what was here has been copied
         fill_slab(target, results);
-        if (slope) fill_slab(slab + OUT_SLAB, slopes);
+        if (SLOPE) fill_slab(slab + OUT_SLAB, slopes);
         fence_async_proxy();
         __syncwarp();
         if (lane == 0) {
           tma_store_3d(&c_map, target, at.n + first, at.m + 16 * warp, at.z);
-          if (slope) tma_store_3d(&slope_map, slab + OUT_SLAB, at.n + first, at.m + 16 * warp, at.z);
+          if (SLOPE) tma_store_3d(&slope_map, slab + OUT_SLAB, at.n + first, at.m + 16 * warp, at.z);
           tma_store_commit();
         }
       }

@@ -125,6 +125,12 @@ class Epilogue(NamedTuple):
     def definitions(self) -> dict[str, object]:
         return {"ACTIVATION": self.activation, **({"GRADIENT": 1} if self.gradient else {})}
 
+    @property
+    def present(self) -> dict[str, object]:
+        """Which of the arrays there are, for a kernel that is compiled for these alone."""
+        names = ("BIAS", "SLOPE", "SCALE", "RESIDUAL")
+        return {name: int(x is not None) for name, x in zip(names, self.arrays, strict=True)}
+
 
 def _multiply(
     backend: Any,
@@ -147,7 +153,7 @@ def _multiply(
         staged = can_stage(product, slope, gradient=end.gradient)
         factors = windows(backend, left, right, product, slope, step.tile, staged=staged)
         strides, numbers = [N, M * N], [count, splits]
-        special = {"BN": step.tile[1], "STAGED": int(staged)}
+        special = {"BN": step.tile[1], "STAGED": int(staged), **end.present}
     else:
         factors = [backend.span(x.array) for x in (left, right)]
         strides, numbers = [left.row, right.row, N, left.batch, right.batch, M * N], [splits]
