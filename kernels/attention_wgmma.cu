@@ -21,7 +21,8 @@
 // of an SM's arithmetic, and takes as long as the products of 64 columns. Tiles are numbered from the last
 // on: those of a causal model that see most keys begin first.
 //
-// Rows of q, k, v begin at multiples of 16 bytes, and `width` is a multiple of 8.
+// Rows of q, k, v begin at multiples of 16 bytes, `width` is a multiple of 8, and scale is above 0: the
+// largest score is that of the largest product.
 #include "attention.cuh"
 #include "hopper.cuh"
 
@@ -81,30 +82,40 @@ DEVICE void as_left(uint32_t (&p)[STEP / 16][4], const float (&s)[STEP / 2]) {
 struct row_pair {
   float largest[2] = {-INFINITY, -INFINITY}, sum[2] = {};  // the sums are of this lane's columns
 
-  // s becomes exp2(s - m); returns in `shrink` what the rows so far are to be multiplied with.
+  // s becomes exp2(s scale - m), scale being above 0; returns in `shrink` what the rows so far are to be
+  // multiplied with. Where all is seen, as everywhere but at the edges of the band, an element costs a
+  // maximum, a fused multiplication, exp2 and an addition.
   DEVICE void add(float (&s)[STEP / 2], float (&shrink)[2], const band& visible, bool all_seen, int query,
                   int key, float scale) {
-    const int column = threadIdx.x % 4 * 2;
+    const int first = key + threadIdx.x % 4 * 2;
 #pragma unroll
     for (int half = 0; half < 2; half++) {
-      float top = largest[half];
+      if (!all_seen) {
+        const int position = visible.position(query + 8 * half);
+        const int low = position - visible.behind - first;
+        const int high = min(position + visible.ahead, visible.keys - 1) - first;
+#pragma unroll
+        for (int i = 0; i < STEP / 2; i++) {
+          const int offset = i / 4 * 8 + i % 2;
+          if (i / 2 % 2 == half && (offset < low || offset > high)) s[i] = -INFINITY;
+        }
+      }
+      float top = s[2 * half];
 #pragma unroll
       for (int i = 0; i < STEP / 2; i++) {
-        if (i / 2 % 2 != half) continue;
-        const bool seen = all_seen || visible.sees(query + 8 * half, key + i / 4 * 8 + column + i % 2);
-        s[i] = seen ? s[i] * scale : -INFINITY;
-        top = fmaxf(top, s[i]);
+        if (i / 2 % 2 == half) top = fmaxf(top, s[i]);
       }
       top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 1));
       top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 2));
+      top = fmaxf(largest[half], top * scale);
       const float shift = top == -INFINITY ? 0.0f : top;  // nothing seen yet
-      shrink[half] = exp2f(largest[half] - shift);
+      shrink[half] = fast_exp2(largest[half] - shift);
       sum[half] *= shrink[half];
       largest[half] = top;
 #pragma unroll
       for (int i = 0; i < STEP / 2; i++) {
         if (i / 2 % 2 != half) continue;
-        s[i] = exp2f(s[i] - shift);
+        s[i] = fast_exp2(s[i] * scale - shift);
         sum[half] += s[i];
       }
     }

@@ -54,6 +54,17 @@ template <> DEVICE uint32_t pack<f16>(float first, float second) {
   return *reinterpret_cast<const uint32_t*>(&pair);
 }
 
+// 2^x by the special function unit, to 2 ulp; nothing below 2^-126.
+DEVICE float fast_exp2(float x) {
+#ifdef TINYGEN_SIM
+  return exp2f(x);
+#else
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+#endif
+}
+
 DEVICE constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }
 
 // The 32-bit address of shared memory that instructions take.

@@ -19,17 +19,6 @@
 #pragma once
 #include "common.cuh"
 
-// 2^x by the special function unit, to 2 ulp; nothing below 2^-126.
-DEVICE float fast_exp2(float x) {
-#ifdef TINYGEN_SIM
-  return exp2f(x);
-#else
-  float y;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-#endif
-}
-
 constexpr float LOG2E = 1.4426950408889634f;
 
 // x between -limit and limit; NaN stays NaN.

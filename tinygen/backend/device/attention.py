@@ -62,7 +62,7 @@ def attention_forward(
     sizes, scale = _sizes(q, k), _scalars(q, k, **options)
     args = [*_spans(backend, q, k, v, target), lse, *sizes]
     args += [*_strides(q), *_strides(k), *_strides(target), *scale]
-    rung = forward_rung(backend, q, k, v, target)
+    rung = forward_rung(backend, q, k, v, target, float(scale[0]))
     columns = _columns(D)
     if rung == "decode":
         types = {"TYPE": TYPES[q.dtype.name], "HEAD": columns}

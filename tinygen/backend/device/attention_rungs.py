@@ -18,13 +18,15 @@ NARROW = 32
 """Columns of a head up to which half of wgmma's least width would be zeros."""
 
 
-def forward_rung(backend: Any, q: Array, k: Array, v: Array, out: Array) -> str:
+def forward_rung(
+    backend: Any, q: Array, k: Array, v: Array, out: Array, scale: float
+) -> str:
     """The fastest for these arrays (B, H, T, D) on this device, or the one that is wanted. Raises
     UsageError where that cannot."""
     arrays = q, k, v, out
     wanted = wanted_rung(backend, "attention")
     if wanted is not None:
-        obstacle = _obstacle(backend, wanted, arrays)
+        obstacle = _obstacle(backend, wanted, arrays, scale)
         if obstacle:
             raise UsageError(
                 f"attention's rung {wanted!r} {obstacle}; leave the choice to attention."
@@ -35,7 +37,11 @@ def forward_rung(backend: Any, q: Array, k: Array, v: Array, out: Array) -> str:
         "wgmma": q.shape[3] > NARROW,
         "mma": True,
     }
-    fit = (name for name, good in worth.items() if good and not _obstacle(backend, name, arrays))
+    fit = (
+        name
+        for name, good in worth.items()
+        if good and not _obstacle(backend, name, arrays, scale)
+    )
     return next(fit, "tiled")
 
 
@@ -52,7 +58,7 @@ def sharing(q: Array, k: Array) -> int:
     return int(q.shape[1] // max(1, k.shape[1]) * q.shape[2])
 
 
-def _obstacle(backend: Any, name: str, arrays: tuple[Array, ...]) -> str:
+def _obstacle(backend: Any, name: str, arrays: tuple[Array, ...], scale: float = 1.0) -> str:
     """Why a rung cannot attend with these arrays here; empty if it can."""
     if name == "decode" and not 0 < sharing(*arrays[:2]) <= FEW:
         return f"takes 1 to {FEW} queries for each key/value head, not {sharing(*arrays[:2])}"
@@ -63,6 +69,8 @@ def _obstacle(backend: Any, name: str, arrays: tuple[Array, ...]) -> str:
         return f"is for architecture {least}, and this device is {available}"
     if arrays[0].dtype.itemsize != 2:
         return f"takes 16-bit numbers, not {arrays[0].dtype}"
+    if name == "wgmma" and not scale > 0:
+        return f"takes a scale above 0, not {scale}"
     aligned = all(
         backend.address(a) % 16 == 0 and not any(stride % 16 for stride in a.strides[:3])
         for a in arrays
