@@ -32,6 +32,12 @@ struct band {
     const int distance = key - position(query);
     return key < keys && distance <= ahead && distance >= -behind;
   }
+  // Whether all queries from `query` to `query + n - 1` see all keys from `key` to `key + m - 1`: so in
+  // most tiles, and then nobody asks for each pair.
+  DEVICE bool all_seen(int query, int n, int key, int m) const {
+    return key + m <= keys && key + m - 1 <= position(query) + ahead &&
+           key >= position(query + n - 1) - behind;
+  }
   // [first_key, last_key): what any of the queries from `query` to `query + n - 1` may see.
   DEVICE int first_key(int query) const { return max(0, position(query) - behind); }
   DEVICE int last_key(int query, int n) const {

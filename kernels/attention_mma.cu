@@ -128,6 +128,19 @@ DEVICE float quad_sum(float v) {
   return v + __shfl_xor_sync(0xffffffffu, v, 2);
 }
 
+// A lane's scores of the queries `query` and `query + 8` by the keys from `key` on, as row_products leaves
+// them: `hidden` where the query does not see the key.
+template <int N>
+DEVICE void hide(float (&scores)[N][4], const band& visible, int query, int key, float hidden) {
+#pragma unroll
+  for (int j = 0; j < N; j++) {
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+      if (!visible.sees(query + i / 2 * 8, key + 8 * j + i % 2)) scores[j][i] = hidden;
+    }
+  }
+}
+
 // ---- forward -------------------------------------------------------------------------------------
 //
 // Shared memory: the tile of queries, then two stages of a tile of keys and one of values.
@@ -174,29 +187,31 @@ attention_mma(const T* q, const T* k, const T* v, T* out, float* lse,
     const T* k_tile = stages + stage * 2 * STEP * ROW;
     float scores[COLUMNS][4];
     row_products(scores, q_tile, 16 * warp, k_tile);
+#pragma unroll
+    for (int j = 0; j < COLUMNS; j++) {
+#pragma unroll
+      for (int i = 0; i < 4; i++) scores[j][i] *= scale * LOG2_E;
+    }
+    if (!visible.all_seen(first_query, ROWS, key, STEP)) {
+      hide(scores, visible, first_query + 16 * warp + lane / 4, key + lane % 4 * 2, -INFINITY);
+    }
 
 #pragma unroll
     for (int half = 0; half < 2; half++) {
-      const int query = first_query + 16 * warp + lane / 4 + 8 * half;
       float top = largest[half];
 #pragma unroll
       for (int j = 0; j < COLUMNS; j++) {
-#pragma unroll
-        for (int i = 2 * half; i < 2 * half + 2; i++) {
-          const bool seen = visible.sees(query, key + 8 * j + lane % 4 * 2 + i % 2);
-          scores[j][i] = seen ? scores[j][i] * (scale * LOG2_E) : -INFINITY;
-          top = fmaxf(top, scores[j][i]);
-        }
+        top = fmaxf(top, fmaxf(scores[j][2 * half], scores[j][2 * half + 1]));
       }
       top = quad_max(top);
       const float shift = top == -INFINITY ? 0.0f : top;  // nothing seen yet
-      const float shrink = exp2f(largest[half] - shift);
+      const float shrink = fast_exp2(largest[half] - shift);
       float row = 0.0f;
 #pragma unroll
       for (int j = 0; j < COLUMNS; j++) {
 #pragma unroll
         for (int i = 2 * half; i < 2 * half + 2; i++) {
-          scores[j][i] = exp2f(scores[j][i] - shift);
+          scores[j][i] = fast_exp2(scores[j][i] - shift);
           row += scores[j][i];
         }
       }
@@ -289,11 +304,16 @@ attention_mma_dq(const T* grad, const T* q, const T* k, const T* v, const float*
     for (int j = 0; j < BACK_COLUMNS; j++) {
 #pragma unroll
       for (int i = 0; i < 4; i++) {
-        const int query = first_query + 16 * warp + lane / 4 + i / 2 * 8;
-        const bool seen = visible.sees(query, key + 8 * j + lane % 4 * 2 + i % 2);
-        p[j][i] = seen ? exp2f(p[j][i] * (scale * LOG2_E) - log_sum[i / 2]) : 0.0f;
-        dscores[j][i] = p[j][i] * (dscores[j][i] - mean[i / 2]);
+        p[j][i] = fast_exp2(p[j][i] * (scale * LOG2_E) - log_sum[i / 2]);
       }
+    }
+    if (!visible.all_seen(first_query, ROWS, key, BACK)) {
+      hide(p, visible, first_query + 16 * warp + lane / 4, key + lane % 4 * 2, 0.0f);
+    }
+#pragma unroll
+    for (int j = 0; j < BACK_COLUMNS; j++) {
+#pragma unroll
+      for (int i = 0; i < 4; i++) dscores[j][i] = p[j][i] * (dscores[j][i] - mean[i / 2]);
     }
     add_product(total, dscores, k_tile);
   }
@@ -345,6 +365,7 @@ attention_mma_dkv(const T* grad, const T* q, const T* k, const T* v, const float
     float p[BACK_COLUMNS][4], dscores[BACK_COLUMNS][4];  // transposed: rows are keys
     row_products(p, k_tile, 16 * warp, q_tile);
     row_products(dscores, v_tile, 16 * warp, grad_tile);
+    const bool all_seen = visible.all_seen(query, BACK, first_key, ROWS);
 #pragma unroll
     for (int j = 0; j < BACK_COLUMNS; j++) {
 #pragma unroll
@@ -355,10 +376,10 @@ attention_mma_dkv(const T* grad, const T* q, const T* k, const T* v, const float
         const float mean = exists ? delta[row + column] : 0.0f;
 #pragma unroll
         for (int half = 0; half < 2; half++) {
-          float& score = p[j][2 * half + i];
-          const bool seen = exists && visible.sees(column, first_key + 16 * warp + lane / 4 + 8 * half);
-          score = seen ? exp2f(score * (scale * LOG2_E) - log_sum) : 0.0f;
-          dscores[j][2 * half + i] = score * (dscores[j][2 * half + i] - mean);
+          const int at = 2 * half + i, key = first_key + 16 * warp + lane / 4 + 8 * half;
+          p[j][at] = fast_exp2(p[j][at] * (scale * LOG2_E) - log_sum);  // 0 beyond the queries
+          if (!all_seen && !visible.sees(column, key)) p[j][at] = 0.0f;
+          dscores[j][at] = p[j][at] * (dscores[j][at] - mean);
         }
       }
     }

@@ -170,7 +170,7 @@ attention_wgmma(const __grid_constant__ tensor_map q_map, const __grid_constant_
 
   registers_increase<232>();
   const int consumer = warpgroup - 1, warp = threadIdx.x / 32 % 4, lane = threadIdx.x % 32;
-  const int my_first = first_query + 64 * consumer, my_last = my_first + 63;
+  const int my_first = first_query + 64 * consumer;
   const int query = my_first + 16 * warp + lane / 4;
   const T* my_q = q_tile + consumer * 64 * 64;
   row_pair rows;
@@ -179,8 +179,7 @@ attention_wgmma(const __grid_constant__ tensor_map q_map, const __grid_constant_
     float scores[STEP / 2], shrink[2];
     uint32_t p[STEP / 16][4];
     const auto softmax = [&](int key) {
-      const bool all_seen = key + STEP <= keys && key + STEP - 1 <= visible.position(my_first) + ahead &&
-                            key >= visible.position(my_last) - behind;
+      const bool all_seen = visible.all_seen(my_first, 64, key, STEP);
       rows.add(scores, shrink, visible, all_seen, query, key, scale * LOG2_E);
     };
     barrier_wait(&b.q, 0);

@@ -9,6 +9,7 @@ import ctypes
 import tempfile
 from collections.abc import Sequence
 from contextlib import nullcontext
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,7 @@ class CupyBackend(Primitives):
         self.multiprocessors = int(self.device.attributes["MultiProcessorCount"])
         self._functions: dict[Any, Any] = {}
         self._encode_tiled = ctypes.CDLL("libcuda.so.1").cuTensorMapEncodeTiled
+        self._map_of = lru_cache(8192)(self._encoded)  # a step of training uses its memory again
 
     def asarray(self, value: Any) -> Any:
         """`value` on this GPU: itself if it is there, else a copy."""
@@ -93,25 +95,28 @@ class CupyBackend(Primitives):
         shared: int,
     ) -> None:
         """What `launch` calls once the arguments are in order."""
-        function = self._functions.get((kernel.module, kernel.name))
+        key = kernel.module, kernel.name, shared
+        function = self._functions.get(key)
         if function is None:
-            function = self._loaded(kernel)
-            self._functions[kernel.module, kernel.name] = function
-        if shared > function.max_dynamic_shared_size_bytes:
-            function.max_dynamic_shared_size_bytes = shared
+            loaded = self._loaded(kernel)
+            if shared > loaded.max_dynamic_shared_size_bytes:
+                loaded.max_dynamic_shared_size_bytes = shared
+            self._functions[key] = function = loaded.kernel
         # A null pointer is a 64-bit zero; CuPy takes the scalars of NumPy as they are.
         pointers = [0 if argument is None else argument for argument in args]
         with self.device:
-            function(grid, block, tuple(pointers), shared_mem=shared)
+            function(grid, block, tuple(pointers), shared)
 
     def span(self, array: Any) -> Any:
         """The memory from the first element of a view to its last."""
+        if array.flags.c_contiguous:
+            return array
         return self.cupy.lib.stride_tricks.as_strided(array, *span_of(array))
 
     def seconds(self, run: Any) -> float:
-        """How long the GPU was at work between the start and the end of `run`. First it writes a
-        gigabyte: nothing that `run` reads is left in its cache, and while it writes, the launches
-        of `run` are queued, so that what Python takes is not counted."""
+        """How long the GPU was at work between the start and the end of `run`. First it writes
+        four gigabytes: nothing that `run` reads is left in its cache, and while it writes, the
+        launches of `run` are queued, so that what Python takes is not counted."""
         with self.device:
             start, end = (self.cupy.cuda.Event() for _ in range(2))
             for _ in range(4):
@@ -125,24 +130,35 @@ class CupyBackend(Primitives):
     def tensor_map(self, array: Any, box: Sequence[int], swizzle: int = 128) -> Any:
         """The 128 bytes of a CUtensorMap, which a kernel takes by value: the window `box` (slowest
         axis first) that TMA moves over `array`, and its swizzle of 0 or 128 bytes."""
-        rank = array.ndim
-        strides = list(array.strides)
+        return self._map_of(
+            self.address(array), array.shape, array.strides, array.dtype, tuple(box), swizzle
+        )
+
+    def _encoded(
+        self,
+        address: int,
+        shape: tuple[int, ...],
+        strides: tuple[int, ...],
+        dtype: Any,
+        box: tuple[int, ...],
+        swizzle: int,
+    ) -> Any:
+        rank, apart = len(shape), list(strides)
         for axis in range(rank - 2, -1, -1):  # of an axis of one element the driver wants one too
-            if array.shape[axis] == 1:
-                strides[axis] = -(-strides[axis + 1] * array.shape[axis + 1] // 16) * 16
-        sizes = (ctypes.c_uint64 * rank)(*reversed(array.shape))
-        steps = (ctypes.c_uint64 * (rank - 1))(*reversed(strides[:-1]))
+            if shape[axis] == 1:
+                apart[axis] = -(-apart[axis + 1] * shape[axis + 1] // 16) * 16
+        sizes = (ctypes.c_uint64 * rank)(*reversed(shape))
+        steps = (ctypes.c_uint64 * (rank - 1))(*reversed(apart[:-1]))
         window = (ctypes.c_uint32 * rank)(*reversed(box))
         ones = (ctypes.c_uint32 * rank)(*[1] * rank)
         storage = ctypes.create_string_buffer(128 + 64)
         place = -(-ctypes.addressof(storage) // 64) * 64
         code = self._encode_tiled(
-            ctypes.c_void_p(place), MAP_TYPES[array.dtype.name], rank,
-            ctypes.c_void_p(self.address(array)), sizes, steps, window, ones,
-            0, MAP_SWIZZLE[swizzle], MAP_L2_128_BYTES, 0,
+            ctypes.c_void_p(place), MAP_TYPES[dtype.name], rank, ctypes.c_void_p(address),
+            sizes, steps, window, ones, 0, MAP_SWIZZLE[swizzle], MAP_L2_128_BYTES, 0,
         )  # fmt: skip
         if code:
-            raise DeviceError(f"the driver refuses a tensor map of {array.shape}: error {code}.")
+            raise DeviceError(f"the driver refuses a tensor map of {shape}: error {code}.")
         return np.frombuffer(ctypes.string_at(place, 128), "V128")
 
     def _loaded(self, kernel: Kernel) -> Any:

@@ -48,7 +48,7 @@ def _norm(g: Array) -> float:
     squares = float(xp.vdot(g, g))
     if g.size * limits.smallest_normal / limits.eps < squares < math.inf:
         return math.sqrt(squares)
-    largest = float(xp.abs(g).max(initial=0.0))
+    largest = float(xp.maximum.reduce(xp.abs(g), axis=None, initial=0.0))
     if not 0 < largest < math.inf:
         return largest
     ratios = g / g.dtype.type(largest)

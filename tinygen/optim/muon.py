@@ -115,7 +115,8 @@ def orthogonal(x: Array, iterations: int = 5) -> Array:
     wide = x.shape[0] <= x.shape[1]
     x = x if wide else ops.matrix_transpose(x)
     xp = backend_of([x]).xp
-    x = x / (float(xp.abs(x).max(initial=0.0)) or 1.0)  # so that squares are within range
+    largest = float(xp.maximum.reduce(xp.abs(x), axis=None, initial=0.0))
+    x = x / (largest or 1.0)  # so that squares are within range
     x = x / (math.sqrt(float(xp.vdot(x, x))) or 1.0)
     for _ in range(iterations):
         gram = x @ ops.matrix_transpose(x)

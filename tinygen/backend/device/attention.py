@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygen.backend.device.attention_decode import decode
 from tinygen.backend.device.attention_rungs import backward_rung, forward_rung
-from tinygen.backend.device.launching import DTYPES, TYPES
+from tinygen.backend.device.launching import DTYPES, type_of
 from tinygen.backend.device.registry import serves
 from tinygen.backend.launch import Kernel, launch
 
@@ -65,7 +65,7 @@ def attention_forward(
     rung = forward_rung(backend, q, k, v, target, float(scale[0]))
     columns = _columns(D)
     if rung == "decode":
-        types = {"TYPE": TYPES[q.dtype.name], "HEAD": columns}
+        types = {"TYPE": type_of(q), "HEAD": columns}
         arrays = {"q": q, "k": k, "v": v, "out": target, "lse": lse}
         decode(backend, types, arrays, _strides, scale)
         return _returned(out, target), lse
@@ -160,7 +160,7 @@ def _kernel(rung: str, part: str, q: Array) -> Kernel:
     file = rung if rung in ("mma", "wgmma") else "simt"
     name = "attention_delta" if part == "delta" else f"attention_{rung}{part}"
     columns = _wgmma_columns(q.shape[3]) if rung == "wgmma" else _columns(q.shape[3])
-    return Kernel(f"attention_{file}.cu", name, TYPE=TYPES[q.dtype.name], HEAD=columns)
+    return Kernel(f"attention_{file}.cu", name, TYPE=type_of(q), HEAD=columns)
 
 
 def _columns(width: int) -> int:

@@ -18,9 +18,7 @@ NARROW = 32
 """Columns of a head up to which half of wgmma's least width would be zeros."""
 
 
-def forward_rung(
-    backend: Any, q: Array, k: Array, v: Array, out: Array, scale: float
-) -> str:
+def forward_rung(backend: Any, q: Array, k: Array, v: Array, out: Array, scale: float) -> str:
     """The fastest for these arrays (B, H, T, D) on this device, or the one that is wanted. Raises
     UsageError where that cannot."""
     arrays = q, k, v, out
@@ -38,9 +36,7 @@ def forward_rung(
         "mma": True,
     }
     fit = (
-        name
-        for name, good in worth.items()
-        if good and not _obstacle(backend, name, arrays, scale)
+        name for name, good in worth.items() if good and not _obstacle(backend, name, arrays, scale)
     )
     return next(fit, "tiled")
 

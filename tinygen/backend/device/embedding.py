@@ -57,7 +57,7 @@ def embedding_backward(backend: Any, g: Array, ids: Array, rows: int) -> Array:
         args = [dweight, g, ids, np.int64(n), np.int32(rows), np.int32(width)]
         launch(backend, kernel, (blocks(dweight.size, 256),), (256,), args)
         return dweight
-    order = backend.xp.argsort(ids, kind="stable").astype(np.int64)
+    order = backend.xp.argsort(ids, stable=True).astype(np.int64)
     dweight = backend.xp.zeros((rows, width), g.dtype)
     chunks = blocks(n, CHUNK)
     head, tail = (backend.empty((chunks, width), np.float32) for _ in range(2))

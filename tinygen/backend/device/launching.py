@@ -48,7 +48,12 @@ def has_elements(arrays: Sequence[Array], *_: Any) -> bool:
 
 
 def type_of(x: Array) -> str:
-    return TYPES[x.dtype.name]
+    return _type_named(x.dtype)
+
+
+@cache
+def _type_named(dtype: Any) -> str:
+    return TYPES[dtype.name]  # of which NumPy makes the name anew each time
 
 
 def contiguous(backend: Any, x: Array) -> Array:

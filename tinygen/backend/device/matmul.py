@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygen.backend.device.launching import TYPES, bias_gradient, column_sums
+from tinygen.backend.device.launching import bias_gradient, column_sums, type_of
 from tinygen.backend.device.matmul_rungs import (
     RUNGS,
     Matrix,
@@ -81,7 +81,8 @@ def matmul(
     steps = -(-K // step.k_step)
     most = max(1, min(MOST_SPLITS, steps // STEPS_OF_A_SPLIT))
     if name == "wgmma":
-        choice = range(1, most + 1) if splits is None else (max(1, splits),)
+        wanted = max(1, splits or 1)
+        choice = range(1, most + 1) if splits is None else range(wanted, wanted + 1)
         width, splits = shape_of_work(backend.multiprocessors, count, M, N, steps, choice)
         step = step._replace(tile=(step.tile[0], width))
     tiles = -(-M // step.tile[0]) * -(-N // step.tile[1]) * count
@@ -189,7 +190,7 @@ def _at_pairs(backend: Any, x: Array | None) -> Array | None:
 
 
 def _types(x: Array, c: Array) -> dict[str, object]:
-    return {"IN": TYPES[x.dtype.name], "OUT": TYPES[c.dtype.name]}
+    return {"IN": type_of(x), "OUT": type_of(c)}
 
 
 def _kernel(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from tinygen.backend.device.matmul_rungs import Matrix
@@ -17,18 +17,18 @@ OUT_SLAB = (16, 128)
 """Rows, and bytes of each, of C that a warp has copied at a time; it has two of these."""
 WIDTHS = (256, 192, 128)
 """Columns that its tile may have."""
-COPIED = 128
-"""Rows of A that a step copies beside the columns of B: what a step takes grows with the sum, since
-the second-level cache gives factors more slowly than the tensor cores could take them."""
-STEP_US = 1.8e-3
-"""Microseconds of a step along K for each row and column that it copies (an H100)."""
+STEP_US, COLUMN_US = 0.09, 2.42e-3
+"""Microseconds of a step along K, and what each column adds to it (an H100, all blocks at work)."""
+END_US, END_COLUMN_US = 0.6, 4e-3
+"""The same of a tile's end."""
 PARTS_US, PARTS_GB = 4.0, 2500.0
 """Microseconds to launch the kernel that adds the parts of a split product, and the GB a second at
 which it does so."""
 
 
+@lru_cache(4096)
 def shape_of_work(
-    blocks: int, count: int, M: int, N: int, steps: int, splits: Sequence[int]
+    blocks: int, count: int, M: int, N: int, steps: int, splits: range
 ) -> tuple[int, int]:
     """(columns of a tile, parts of K) that take least time on a device that runs so many `blocks`
     at once: every one of these multiplies the same number of tiles, but for those of the last
@@ -37,8 +37,9 @@ def shape_of_work(
     def cost(choice: tuple[int, int]) -> float:
         width, parts = choice
         rounds = -(-(-(-M // 128) * -(-N // width) * count * parts) // blocks)
+        product = -(-steps // parts) * (STEP_US + COLUMN_US * width)
         added = PARTS_US + 1e-3 * (8 * parts + 2) * count * M * N / PARTS_GB if parts > 1 else 0.0
-        return rounds * -(-steps // parts) * (width + COPIED) * STEP_US + added
+        return rounds * (product + END_US + END_COLUMN_US * width) + added
 
     return min(((width, parts) for width in WIDTHS for parts in splits), key=cost)
 
