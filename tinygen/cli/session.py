@@ -62,6 +62,8 @@ def new_run(
         path, family.name, config, command=command, environment=record, numbered=numbered
     )
     note(f"run folder {run.path}; the command that reproduces it:\n  {command}")
+    if "cost" in record:
+        note(record["cost"])
     return run, recipe
 
 

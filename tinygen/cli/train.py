@@ -8,6 +8,7 @@ tinygen train --resume runs/demo
 import argparse
 import json
 import shlex
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,10 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("--preset", help=f"where the settings start from ({presets})")
     parser.add_argument("--config", metavar="FILE", help="settings from a .toml or .json file")
     parser.add_argument("--budget", metavar="TIME", help="90s, 2m, 1.5h: find the steps for it")
+    parser.add_argument(
+        "--depth", type=int, metavar="N", help="blocks; width, heads, lr and steps follow from it"
+    )
+    parser.add_argument("--estimate", action="store_true", help="say what it takes, and end")
     parser.add_argument("--out", metavar="DIR", help="a new folder (runs/DATE-FAMILY-PRESET)")
     parser.add_argument("--resume", metavar="RUN", help="continue the run in this folder")
     parser.add_argument("--json", action="store_true", help="the result as JSON")
@@ -48,6 +53,8 @@ def add_options(parser: Parser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    if options.estimate:
+        return _estimate(options)
     resumes = options.resume is not None
     metrics, run, criterion = _resume(options) if resumes else _start(options)
     if options.json:
@@ -63,14 +70,28 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _start(options: argparse.Namespace) -> tuple[Metrics, Run, str]:
+def _chosen(options: argparse.Namespace) -> tuple[Family, str, Any]:
+    """The family, the preset and the configuration that the options name."""
     if options.family is None:
         raise UsageError(f"train needs a family ({', '.join(FAMILIES)}), or --resume RUN")
     chosen = family(options.family)
     preset = options.preset or next(iter(chosen.presets))
     if preset not in chosen.presets:
         raise UsageError(f"there is no preset {preset!r}; {nearest(preset, chosen.presets)}")
-    config = _configured(options, chosen, preset)
+    return chosen, preset, _configured(options, chosen, preset)
+
+
+def _estimate(options: argparse.Namespace) -> int:
+    chosen, _, config = _chosen(options)
+    if chosen.cost is None:
+        raise UsageError(f"--estimate is not there for {chosen.name}; leave it out")
+    cost = chosen.cost(config)
+    print(json.dumps(asdict(cost)) if options.json else cost)
+    return 0
+
+
+def _start(options: argparse.Namespace) -> tuple[Metrics, Run, str]:
+    chosen, preset, config = _chosen(options)
     path = Path(options.out) if options.out else default_folder(chosen.name, preset)
     if options.out:
         require_new(path)
@@ -86,15 +107,20 @@ def _start(options: argparse.Namespace) -> tuple[Metrics, Run, str]:
 def _configured(options: argparse.Namespace, chosen: Family, preset: str) -> Any:
     """The preset, under the configuration file, under the command line."""
     values = _file_values(options.config, chosen) if options.config else {}
-    where = options.config or "command line"
-    return chosen.presets[preset].overridden(
-        options.settings, values=values, where=where, typed=options.typed
-    )
+    where, base = options.config or "command line", chosen.presets[preset]
+    config = base.overridden(options.settings, values=values, where=where, typed=options.typed)
+    if options.depth is None:
+        return config
+    if chosen.dial is None:
+        raise UsageError(f"--depth is not there for {chosen.name}; give the sizes of its model")
+    derived = base.updated(chosen.dial(config, base, options.depth), where="--depth")
+    return derived.overridden(options.settings, values=values, where=where, typed=options.typed)
 
 
 def _resume(options: argparse.Namespace) -> tuple[Metrics, Run, str]:
-    others = (options.family, options.preset, options.config, options.budget, options.out)
-    if any(others) or any(path not in _BESIDE_RESUME for path, _ in options.settings):
+    others = ("family", "preset", "config", "budget", "out", "depth")
+    given = [name for name in others if getattr(options, name) is not None]
+    if given or any(path not in _BESIDE_RESUME for path, _ in options.settings):
         raise UsageError(
             "--resume takes all from the run; only --steps and --device may be given beside it"
         )

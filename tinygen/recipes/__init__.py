@@ -20,6 +20,7 @@ Array = NDArray[Any]
 
 FAMILIES = {
     "gpt": "tinygen.recipes.gpt",
+    "llama": "tinygen.recipes.llama",
     "vae": "tinygen.recipes.vae",
     "vqvae": "tinygen.recipes.vqvae",
     "gan": "tinygen.recipes.gan",
@@ -59,6 +60,11 @@ class Family:
     """What its models make: text by a `Writer`, or arrays by a `Painter`."""
     assessed: Settings | None = None
     """The options with which `eval` draws what it judges, where `sample` draws for the eye."""
+    cost: Callable[[Any], Any] | None = None
+    """From a configuration to what a run of it takes, as a dataclass of numbers that reads as a
+    sentence."""
+    dial: Callable[[Any, Any, int], Mapping[str, Any]] | None = None
+    """From a configuration, the preset that it came of, and a depth to the settings that follow."""
 
     @property
     def judged(self) -> Settings:

@@ -1,0 +1,199 @@
+"""What the recipes of next-token prediction share: a writer, its training, and what it costs.
+
+A family of them names its network and its settings: see `gpt.py` and `llama.py`.
+"""
+
+import codecs
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from tinygen.checkpoints import State
+from tinygen.data.baselines import bigram_nats
+from tinygen.data.batches import Batch, sequential_blocks
+from tinygen.data.tokenizers import Tokenizer, tokenizer_from_state
+from tinygen.data.tokenizers.base import Ids
+from tinygen.errors import InputError
+from tinygen.models.transformer import Estimate, estimate
+from tinygen.models.transformer.decoder import Decoder
+from tinygen.models.transformer.depth import learning_rate, sizes, token_budget
+from tinygen.random import Generator
+from tinygen.recipes.devices import placed, training_device
+from tinygen.recipes.optimisation import Learner
+from tinygen.recipes.text import encoded, read_text, require_corpus
+from tinygen.training.config import Settings, setting
+from tinygen.training.recipe import Metrics
+
+# ---- settings ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Sampling(Settings):
+    prompt: str = setting("", "the text to continue")
+    tokens: int = setting(256, "how many tokens to add", least=1)
+    temperature: float = setting(0.8, "1 is the model's own distribution, 0 is greedy", least=0.0)
+    top_k: int = setting(200, "draw among the k likeliest tokens; 0 is all", least=0)
+    top_p: float = setting(1.0, "draw among the likeliest that make up p", above=0.0, most=1.0)
+
+
+# ---- text and model ------------------------------------------------------------------------------
+
+
+class Writer:
+    """A decoder and its tokenizer: what is left of a recipe once it is trained."""
+
+    def __init__(self, model: Decoder, tokenizer: Tokenizer, device: str) -> None:
+        self.model, self.tokenizer, self.device = model.to(device), tokenizer, device
+
+    def sample(self, rng: Generator, options: Sampling) -> Iterator[str]:
+        """The prompt, then what the model adds to it, as soon as its characters are complete."""
+        prompt = encoded(self.tokenizer, options.prompt) if options.prompt else self._start()
+        tokens = self.model.generate(
+            placed(prompt[None].astype(np.int64), self.device),  # (1, T)
+            max_new_tokens=options.tokens,
+            temperature=options.temperature,
+            top_k=options.top_k or None,
+            top_p=options.top_p,
+            rng=rng,
+        )
+        yield options.prompt
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        for token in tokens:  # (1,)
+            yield decoder.decode(self.tokenizer.decode_bytes(token))
+        yield decoder.decode(b"", final=True)  # what a last, incomplete character becomes
+
+    def _start(self) -> Ids:
+        """What an empty prompt continues: a new line, where the tokenizer has one."""
+        try:
+            return self.tokenizer.encode("\n")
+        except InputError:
+            return np.zeros(1, np.uint8)
+
+
+# ---- the recipe ----------------------------------------------------------------------------------
+
+
+class LanguageRecipe(ABC):
+    """Next-token prediction on random windows of one text."""
+
+    criterion = "val_loss"
+    network: Callable[..., Decoder]
+    """The family's model, made of its `architecture` and `rng`."""
+
+    def __init__(self, config: Any) -> None:
+        """Read the data and start at step 0. Raises InputError, UsageError, UnavailableError."""
+        self.config, self.device = config, training_device(config.training)
+        rng = Generator(config.training.seed)
+        text = read_text(config.data)
+        self.corpus, self.train_tokens, self.val_tokens = text.corpus, text.train, text.validation
+        architecture = self.architecture(config.model, text.tokenizer.vocab_size)
+        model = self.network(architecture, rng=rng.spawn("model"))
+        self.writer = Writer(model, text.tokenizer, self.device)
+        block, batch = config.model.block_size, config.training.batch
+        self.batches = text.batches(block, batch, rng.spawn("data"))
+        self.learner = Learner(self.writer.model, config.optimizer, config.training.steps)
+        self.steps_done = 0
+
+    @staticmethod
+    @abstractmethod
+    def architecture(settings: Any, vocab_size: int) -> Any:
+        """The configuration of the family's `network`."""
+
+    @classmethod
+    def restore(cls, config: Any, state: State) -> Writer:
+        """The writer of a checkpoint; needs no data."""
+        tokenizer = tokenizer_from_state(state["tokenizer"])
+        architecture = cls.architecture(config.model, tokenizer.vocab_size)
+        model = cls.network(architecture, rng=Generator(0))
+        writer = Writer(model, tokenizer, training_device(config.training))
+        writer.model.load_state_dict(state["model"])
+        return writer
+
+    @classmethod
+    def cost(cls, config: Any) -> Estimate:
+        """What a run of this configuration takes; reads the data for its vocabulary."""
+        vocab_size = read_text(config.data).tokenizer.vocab_size
+        return estimate(cls.architecture(config.model, vocab_size), config.training.batch)
+
+    @classmethod
+    def dial(cls, config: Any, preset: Any, depth: int) -> dict[str, Any]:
+        """The settings of a model of that depth, of which `config` gives all others: its sizes, a
+        learning rate scaled from the preset's, steps for its tokens. See `depth.py`."""
+        model = replace(config.model, **sizes(depth))
+        vocab_size = read_text(config.data).tokenizer.vocab_size
+        tokens = config.training.batch * model.block_size
+        lr = learning_rate(
+            preset.optimizer.lr,
+            wider=model.width / preset.model.width,
+            longer=tokens / (preset.training.batch * preset.model.block_size),
+        )
+        steps = math.ceil(token_budget(cls.architecture(model, vocab_size)) / tokens)
+        return {"model": sizes(depth), "optimizer": {"lr": lr}, "training": {"steps": steps}}
+
+    def next_batch(self) -> Batch:
+        batch: Batch = placed(next(self.batches), self.device)
+        return batch
+
+    def step(self, batch: Batch) -> Metrics:
+        """One AdamW step on tokens and targets (B, T)."""
+        loss = self.writer.model.loss(*batch)
+        metrics = self.learner.step(loss, self.steps_done)
+        self.steps_done += 1
+        return metrics
+
+    def evaluate(self) -> Metrics:
+        """`val_loss`: nats a token, the mean over every target of the validation tokens."""
+        model, total, count = self.writer.model, 0.0, 0
+        block, batch = self.config.model.block_size, self.config.training.batch
+        with model.inference():
+            for part in sequential_blocks(self.val_tokens, block, batch):
+                tokens, targets = placed(part, self.device)
+                total += model.loss(tokens, targets).item() * targets.size
+                count += targets.size
+        return {"val_loss": total / count}
+
+    def findings(self) -> tuple[str, ...]:
+        return ()
+
+    def baseline(self) -> tuple[str, float]:
+        """What counting pairs of tokens achieves on the same validation tokens, in nats."""
+        vocab_size = self.writer.tokenizer.vocab_size
+        return "bigram", bigram_nats(self.train_tokens, self.val_tokens, vocab_size)
+
+    def sample(self, rng: Generator, options: Sampling) -> Iterator[str]:
+        return self.writer.sample(rng, options)
+
+    def state_dict(self) -> State:
+        dropout = self.writer.model.named_generators()
+        return {
+            "model": self.writer.model.state_dict(),
+            "optimizer": self.learner.optimizer.state_dict(),
+            "steps_done": self.steps_done,
+            "batches": self.batches.state_dict(),
+            "dropout": {name: rng.state_dict() for name, rng in dropout.items()},
+            "tokenizer": self.writer.tokenizer.state,
+            "corpus": self.corpus.sha256,
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        require_corpus(self.corpus, self.config.data, state["corpus"])
+        self.writer.model.load_state_dict(state["model"])
+        self.learner.optimizer.load_state_dict(state["optimizer"])
+        self.steps_done = state["steps_done"]
+        self.batches.load_state_dict(state["batches"])
+        for name, rng in self.writer.model.named_generators().items():
+            rng.load_state_dict(state["dropout"][name])
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "corpus": self.corpus.record(),
+            "tokenizer": self.writer.tokenizer.kind,
+            "train_tokens": len(self.train_tokens),
+            "val_tokens": len(self.val_tokens),
+            "parameters": self.writer.model.n_parameters,
+            "cost": str(estimate(self.writer.model.config, self.config.training.batch)),
+        }
