@@ -21,10 +21,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 from tinygen import trace
 from tinygen.arguments import FLOATS
 from tinygen.backend import (
+    CPU,
     Array,
     Backend,
     backend_of,
     in_use,
+    of_one_dtype,
     plain_numbers,
     raw,
     require_one_device,
@@ -135,6 +137,8 @@ class Function:
     def apply(cls, *inputs: Any, **params: Any) -> Any:
         """Run `forward`; record a node if an input requires a gradient. Arrays in, array out;
         any Tensor in, Tensor out."""
+        if trace.active is None and of_one_dtype(inputs):
+            return cls._apply_to_arrays(inputs, params)
         arrays: list[Array] = []
         edges: list[Edge | None] = []
         any_tensor = recording = mixed = False
@@ -183,12 +187,7 @@ class Function:
             raise _explained(cls.__name__, error, arrays) from error
 
         single = type(results) is not tuple
-        outputs = [results] if single else list(results)
-        for i, y in enumerate(outputs):
-            if type(y) is not node.backend.array_type:
-                outputs[i] = y = node._as_array(y)
-            if y.dtype.kind == "O":
-                raise DtypeError(f"{cls.__name__}: an input, or what forward returned, is None.")
+        outputs = [node._output(y) for y in ([results] if single else results)]
         if not any_tensor:
             return outputs[0] if single else tuple(outputs)
         if recording:
@@ -201,6 +200,30 @@ class Function:
             for y in outputs:
                 y.updates = shared
         return outputs[0] if single else tuple(outputs)
+
+    @classmethod
+    def _apply_to_arrays(cls, arrays: tuple[Array, ...], params: dict[str, Any]) -> Any:
+        """`apply` where there is nothing to record, convert or look for: the CPU's own arrays."""
+        node = cls()
+        node.params = params = plain_numbers(params) if params else params
+        node.backend, node.xp = CPU, CPU.xp
+        try:
+            results = node.forward(*arrays, **params)
+        except TinygenError:
+            raise
+        except (ValueError, TypeError, IndexError, OverflowError) as error:
+            raise _explained(cls.__name__, error, arrays) from error
+        if type(results) is tuple:
+            return tuple([node._output(y) for y in results])
+        return node._output(results)
+
+    def _output(self, y: Any) -> Array:
+        """What `forward` returned, as an array."""
+        if type(y) is not self.backend.array_type:
+            y = self._as_array(y)
+        if y.dtype.kind == "O":
+            raise DtypeError(f"{type(self).__name__}: an input, or what forward returned, is None.")
+        return y
 
     @classmethod
     def _computes_wider(

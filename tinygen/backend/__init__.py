@@ -79,6 +79,8 @@ in_use: dict[type, Any] = {}
 PYTHON_SCALARS = (bool, int, float, type(None))
 """Inputs without a device or dtype of their own; `None` is an optional input left out."""
 
+FLOAT32, FLOAT64 = np.dtype("float32"), np.dtype("float64")
+
 NUMBERS = frozenset("biufc")
 """The kinds of dtype that ops work on; complex for numeric derivatives alone."""
 
@@ -124,6 +126,23 @@ def raw(value: Any) -> Array:
         f"an op takes Tensors, arrays and Python numbers, not {type(value).__name__}. "
         "Make a Tensor of it first: tg.tensor(data)."
     )
+
+
+def of_one_dtype(values: Sequence[Any]) -> bool:
+    """Whether all are NumPy's own arrays, of one of the floating-point dtypes that models compute
+    in, or `None`: what most ops of a model without a graph are given."""
+    dtype = None
+    for value in values:
+        if type(value) is np.ndarray:
+            if dtype is None:
+                dtype = value.dtype
+                if dtype is not FLOAT32 and dtype is not FLOAT64:
+                    return False
+            elif value.dtype is not dtype:
+                return False
+        elif value is not None:
+            return False
+    return dtype is not None
 
 
 def require_one_device(op: str, inputs: Iterable[tuple[str | int, Array]]) -> None:

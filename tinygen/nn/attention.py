@@ -5,6 +5,7 @@ B batch, T positions, C width, H query heads, H_kv key/value heads, D = C / H fe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from tinygen import ops
@@ -17,6 +18,7 @@ from tinygen.nn.module import Module
 from tinygen.nn.norm import RMSNorm
 from tinygen.nn.sizes import require_sizes
 from tinygen.random import Generator
+from tinygen.tensor import Tensor
 
 
 class MultiHeadAttention(Module):
@@ -88,14 +90,19 @@ class MultiHeadAttention(Module):
                 options["mask"] = mask[..., -k.shape[2] :]
         out = ops.attention(q, k, v, **options)  # (B, H, T, D)
         B, H, T, D = out.shape
+        if not isinstance(out, Tensor):
+            return self.out(out.transpose(0, 2, 1, 3).reshape(B, T, H * D))
         return self.out(ops.reshape(ops.permute_dims(out, (0, 2, 1, 3)), (B, T, H * D)))
 
-    def _heads(self, qkv: Value) -> list[Value]:
+    def _heads(self, qkv: Value) -> Sequence[Value]:
         """Views (B, H, T, D), (B, H_kv, T, D) twice; their gradients come back as one buffer."""
         B, T, packed = qkv.shape
         H, H_kv = self.n_head, self.n_kv_head
-        heads = ops.reshape(qkv, (B, T, H + 2 * H_kv, packed // (H + 2 * H_kv)))
-        parts = ops.split(heads, [H, H + H_kv], axis=2)
+        shape = (B, T, H + 2 * H_kv, packed // (H + 2 * H_kv))
+        if not isinstance(qkv, Tensor):  # plain views, without the price of ops
+            heads = qkv.reshape(shape).transpose(0, 2, 1, 3)
+            return heads[:, :H], heads[:, H : H + H_kv], heads[:, H + H_kv :]
+        parts = ops.split(ops.reshape(qkv, shape), [H, H + H_kv], axis=2)
         return [ops.permute_dims(part, (0, 2, 1, 3)) for part in parts]
 
     def settings(self) -> str:

@@ -22,7 +22,7 @@ from tinygen.backend.numpy_backend.activation import (
     silu_forward,
 )
 from tinygen.backend.numpy_backend.adamw import adamw_update
-from tinygen.backend.numpy_backend.aligned import empty
+from tinygen.backend.numpy_backend.aligned import empty, in_huge_pages
 from tinygen.backend.numpy_backend.allocator import tune_allocator
 from tinygen.backend.numpy_backend.attention import attention_backward, attention_forward
 from tinygen.backend.numpy_backend.batch_norm import batch_norm_backward, batch_norm_forward
@@ -103,6 +103,7 @@ class NumpyBackend:
 
     from_dlpack = staticmethod(np.from_dlpack)
     empty = staticmethod(empty)
+    in_huge_pages = staticmethod(in_huge_pages)
 
     erf = staticmethod(erf)
     erfc = staticmethod(erfc)

@@ -5,6 +5,8 @@ time, and 98,304 float32 products take 31 microseconds instead of 13. Where an o
 matters.
 """
 
+import mmap
+from contextlib import suppress
 from math import prod
 
 import numpy as np
@@ -30,6 +32,24 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
         return np.empty(shape, dtype)
     memory = Memory(size + CACHE_LINE, np.uint8)
     return np.ndarray(shape, dtype, memory, -memory.ctypes.data % CACHE_LINE)
+
+
+HUGE_PAGE = 1 << 21
+"""Bytes of one on most systems."""
+
+
+def in_huge_pages(size: int, dtype: DTypeLike) -> Array:
+    """An uninitialised vector in memory of its own, for which the system is asked for huge pages: a
+    tenth of the time of reading weights goes into finding small ones."""
+    dtype = np.dtype(dtype)
+    advice = getattr(mmap, "MADV_HUGEPAGE", None)  # Linux
+    if advice is None or size * dtype.itemsize < HUGE_PAGE:
+        return empty((size,), dtype)
+    whole = -(-size * dtype.itemsize // HUGE_PAGE) * HUGE_PAGE  # Linux aligns whole pages alone
+    memory = mmap.mmap(-1, whole, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with suppress(OSError):  # of a kernel that has none
+        memory.madvise(advice)
+    return np.frombuffer(memory, dtype, size)
 
 
 def is_view(array: Array) -> bool:

@@ -56,9 +56,11 @@ def attention_forward(
     sum of exp(S - m), 0 if it sees no key. Added up as log sum exp, they would lose all digits of
     the probabilities where |S| is large: under a mask of -1e9, say.
     """
+    scale = _default_scale(q) if scale is None else scale
+    if q.shape[2] == 1 and mask is None and out is None and k.size and q.size:
+        return _one_query(q, k, v, scale, window)
     out = _empty(q.shape[:3] + v.shape[3:], q.dtype) if out is None else out
     residual = np.zeros((2, *q.shape[:3]), q.dtype)
-    scale = _default_scale(q) if scale is None else scale
     visible = Visibility.of(q, k, causal=causal, mask=mask, window=window)
     q5, out5, shift4, inverse4 = (_grouped(a, k.shape[1]) for a in (q, out, *residual))
     with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
@@ -73,6 +75,28 @@ def attention_forward(
             if shift is not None:
                 shift4[tile.queries] = shift.reshape(inverse.shape)
     return out, residual
+
+
+def _one_query(
+    q: Array, k: Array, v: Array, scale: float, window: int | None
+) -> tuple[Array, Array]:
+    """`attention_forward` of one query a head, as when a token is decoded: it stands at the last
+    key, so nothing but a window hides keys from it."""
+    if window is not None:
+        k, v = k[:, :, -window:], v[:, :, -window:]
+    batch, heads, _, width = q.shape
+    grouped = (q * scale).reshape(batch, k.shape[1], heads // k.shape[1], width)
+    residual = np.empty((2, *grouped.shape[:3], 1), q.dtype)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
+        p = np.matmul(grouped, k.swapaxes(-1, -2))  # (B, H_kv, G, T_k)
+        shift = np.maximum.reduce(p, axis=-1, keepdims=True, out=residual[0])
+        shift[shift == -np.inf] = 0.0
+        p -= shift
+        np.exp(p, out=p)
+        residual[1] = _inverse(np.add.reduce(p, axis=-1, keepdims=True))
+        out = np.matmul(p, v)
+        out *= residual[1]
+    return out.reshape(batch, heads, 1, v.shape[3]), residual.reshape(2, batch, heads, 1)
 
 
 def attention_backward(

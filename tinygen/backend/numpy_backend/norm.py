@@ -25,6 +25,9 @@ from tinygen.backend.numpy_backend.rows import (
 BLOCK = 98304
 """Elements of a row block."""
 
+FEW = 4096
+"""Elements of x up to which broadcasting is cheaper than calls of BLAS that spread."""
+
 
 def layer_norm_forward(
     x: Array, weight: Array | None, bias: Array | None, eps: float
@@ -34,6 +37,15 @@ def layer_norm_forward(
     rows, n = source.shape
     y = empty((rows, n), x.dtype)
     mean, rstd = np.empty(rows, x.dtype), np.empty(rows, x.dtype)
+    if 0 < rows * n <= FEW:
+        np.multiply(row_sums(source), 1.0 / n, out=mean)
+        np.subtract(source, mean[:, None], out=y)
+        y *= _rstd(y, eps, out=rstd)[:, None]
+        if weight is not None:
+            y *= weight
+        if bias is not None:
+            y += bias
+        return y.reshape(x.shape), mean, rstd
     w = ones(n, x.dtype) if weight is None else weight
     for block in row_blocks(rows, n, BLOCK):
         xs, ys, m = source[block], y[block], mean[block]

@@ -20,6 +20,7 @@ from tinygen.function import Value
 from tinygen.models.checks import require_examples, require_tokens
 from tinygen.models.transformer.session import CachedSession
 from tinygen.nn import Parameter
+from tinygen.nn.arrays import lay_together
 from tinygen.random import Generator
 from tinygen.tensor import as_numpy, plain
 
@@ -93,6 +94,8 @@ class Decoder(nn.Module):
                 weight[...] = nn.init.normal(weight.shape, std=spread, rng=rng)
             if isinstance(module, nn.Linear) and module.bias is not None:
                 module.bias.data[...] = 0
+        for block in self.blocks:
+            lay_together(block)
 
     # ---- generation
 

@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from tinygen import trace
 from tinygen.backend import backend_of
 from tinygen.decoding.prompts import filled
 from tinygen.decoding.sampler import Floats, Tokens
 from tinygen.nn import KeyValueCache
+from tinygen.nn.arrays import has_hooks, on_arrays
 from tinygen.tensor import as_numpy
 
 
@@ -30,6 +32,9 @@ class CachedSession:
         self.model = model  # a Decoder, which imports this file
         self.modules = model.modules()
         self.backend = backend_of([model.token_embedding.weight.data])
+        ours = all(type(module).__module__.startswith("tinygen.") for module in self.modules)
+        # Modules of the user's own may need what only Tensors have; other devices gain nothing.
+        self.twin = on_arrays(model) if ours and not self.backend.partial else None
         self.texts: list[Tokens] | None = None
         self.cache: list[KeyValueCache] | None = model.new_cache()
         self.visible: Any = None
@@ -72,9 +77,7 @@ class CachedSession:
 
     def _alone(self, text: Tokens) -> Any:
         """The logits (V,) after a text, as the model gives them without a cache."""
-        window = self.backend.asarray(text[None, -self.model.config.block_size :])
-        with self.model.inference(self.modules):
-            return as_numpy(self.model.next_logits(window, None, last=1))[0, 0]
+        return self._logits(text[None, -self.model.config.block_size :], None, 1)[0, 0]
 
     def _pass(self, tokens: Tokens, last: int, padding: Tokens | None) -> Floats:
         """The logits at the last of the tokens (B, T), which follow what the cache holds."""
@@ -91,10 +94,15 @@ class CachedSession:
             counts = self.visible.cumsum(axis=1)[:, -T:] - 1
             positions = self.backend.asarray(np.maximum(counts, 0))  # (B, T)
             mask = self.backend.asarray(self.visible[:, None, None])  # (B, 1, 1, places)
+        return self._logits(tokens, self.cache, last, positions=positions, mask=mask)
+
+    def _logits(self, tokens: Tokens, cache: Any, last: int, **places: Any) -> Floats:
+        """(B, last, V), by the twin on plain arrays where nobody looks on."""
+        given = self.backend.asarray(tokens)
+        if self.twin is not None and trace.active is None and not any(map(has_hooks, self.modules)):
+            return np.asarray(self.twin.next_logits(given, cache, last, **places))
         with self.model.inference(self.modules):
-            logits = self.model.next_logits(
-                self.backend.asarray(tokens), self.cache, last, positions=positions, mask=mask
-            )
+            logits = self.model.next_logits(given, cache, last, **places)
         return np.asarray(as_numpy(logits))
 
     def rewind(self, n: int) -> None:
