@@ -18,6 +18,7 @@ COMMANDS = {
     "train": "train a model, or continue a run",
     "sample": "sample from a trained model: text, images, points",
     "eval": "measure a run on the held-out part of its data",
+    "export": "write a trained text model as a folder that the transformers package loads",
     "data": "list the data sets, or fetch one",
     "bench": "climb the ladders of kernels: what each rung costs",
     "doctor": "check what tinygen needs on this machine",

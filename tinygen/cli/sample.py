@@ -1,6 +1,7 @@
 """Sample from a trained model: text to the terminal, images and points to a file.
 
 tinygen sample runs/demo/gpt --prompt "The " --stream
+tinygen sample FOLDER --prompt "The "     (a model of the transformers package or of tinygen export)
 tinygen sample runs/demo/diffusion -n 64 --out digits.png     (or .gif, .webp: the steps; or .npz)
 """
 
@@ -21,7 +22,9 @@ from tinygen.cli.session import note
 from tinygen.errors import UsageError
 from tinygen.files import require_writable, write_atomically
 from tinygen.random import Generator
-from tinygen.recipes import FAMILIES, family
+from tinygen.recipes import FAMILIES, Writer, family
+from tinygen.recipes.pretrained import holds_model, pretrained
+from tinygen.training.config import Settings
 from tinygen.training.run import Run
 
 
@@ -55,6 +58,8 @@ def run(options: argparse.Namespace) -> int:
         if os.path.lexists(options.out):
             raise UsageError(f"{options.out} exists already; give --out another name")
         require_writable(options.out)
+    if holds_model(options.run_folder):
+        return _sample_pretrained(options)
     run = Run(options.run_folder)
     chosen = saved_family(run)
     sampling = chosen.sampling.overridden(options.settings, typed=options.typed)
@@ -62,8 +67,7 @@ def run(options: argparse.Namespace) -> int:
     state = trained_state(run, options.step)
     with run.named_errors():
         sampler = chosen.restore(config, state)
-    seed = secrets.randbelow(2**32) if options.seed is None else options.seed
-    note(f"seed {seed}")
+    seed = _seed(options)
     if chosen.output == "arrays":
         if options.stream:
             raise UsageError("--stream is for text; images and points go to a file, --out FILE")
@@ -72,12 +76,33 @@ def run(options: argparse.Namespace) -> int:
         path = write_painting(painted, run, options.out, seed)
         print(json.dumps({"seed": seed, "path": str(path)}) if options.json else path)
         return 0
+    return _write_texts(options, sampler, sampling, seed, config.training.threads)
+
+
+def _sample_pretrained(options: argparse.Namespace) -> int:
+    """As a run's, by the settings of the family gpt; the newest and only state is the folder's."""
+    if options.step is not None:
+        raise UsageError("--step chooses a checkpoint of a run, and this folder holds one model")
+    sampling = family("gpt").sampling.overridden(options.settings, typed=options.typed)
+    writer = pretrained(options.run_folder, options.device)
+    return _write_texts(options, writer, sampling, _seed(options), threads=1)
+
+
+def _seed(options: argparse.Namespace) -> int:
+    seed = secrets.randbelow(2**32) if options.seed is None else int(options.seed)
+    note(f"seed {seed}")
+    return seed
+
+
+def _write_texts(
+    options: argparse.Namespace, writer: Writer, sampling: Settings, seed: int, threads: int
+) -> int:
     samples = []
     for number in range(options.samples or 1):
         # Each sample has a stream of its own: the third is the same whatever -n.
         rng = Generator(seed).spawn(f"sample {number}")
-        with blas_threads(config.training.threads), np.errstate(all="ignore"):
-            samples.append(_read(sampler.sample(rng, sampling), aloud=options.stream))
+        with blas_threads(threads), np.errstate(all="ignore"):
+            samples.append(_read(writer.sample(rng, sampling), aloud=options.stream))
     text = "".join(f"{sample}\n" for sample in samples)
     if options.json:
         text = json.dumps({"seed": seed, "samples": samples}) + "\n"

@@ -13,10 +13,15 @@ from tinygen.training.recipe import TrainingSettings
 
 
 def training_device(settings: TrainingSettings) -> str:
-    """The device of a run. Raises UsageError for a name that is none, UnavailableError for one that
-    this machine lacks."""
+    """The device of a run. Raises UsageError, UnavailableError."""
+    return usable_device(settings.device)
+
+
+def usable_device(name: str) -> str:
+    """The full name of a device. Raises UsageError for a name that is none, UnavailableError for
+    one that this machine lacks."""
     try:
-        return backend_named(settings.device).name
+        return backend_named(name).name
     except DeviceError as error:
         raise UsageError(str(error)) from error
 

@@ -6,12 +6,13 @@ A family of them names its network and its settings: see `gpt.py` and `llama.py`
 import codecs
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from tinygen import decoding
 from tinygen.checkpoints import State
 from tinygen.data.baselines import bigram_nats
 from tinygen.data.batches import Batch, sequential_blocks
@@ -46,24 +47,30 @@ class Sampling(Settings):
 class Writer:
     """A decoder and its tokenizer: what is left of a recipe once it is trained."""
 
-    def __init__(self, model: Decoder, tokenizer: Tokenizer, device: str) -> None:
+    def __init__(
+        self, model: Decoder, tokenizer: Tokenizer, device: str, ends: Sequence[int] = ()
+    ) -> None:
+        """`ends` are tokens that end a text."""
         self.model, self.tokenizer, self.device = model.to(device), tokenizer, device
+        self.ends = ends
 
     def sample(self, rng: Generator, options: Sampling) -> Iterator[str]:
         """The prompt, then what the model adds to it, as soon as its characters are complete."""
         prompt = encoded(self.tokenizer, options.prompt) if options.prompt else self._start()
-        tokens = self.model.generate(
-            placed(prompt[None].astype(np.int64), self.device),  # (1, T)
+        steps = decoding.sample(
+            self.model,
+            prompt[None].astype(np.int64),  # (1, T)
             max_new_tokens=options.tokens,
-            temperature=options.temperature,
-            top_k=options.top_k or None,
-            top_p=options.top_p,
+            sampler=decoding.Sampler(options.temperature, options.top_k or None, options.top_p),
             rng=rng,
+            end=self.ends,
         )
         yield options.prompt
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        for token in tokens:  # (1,)
-            yield decoder.decode(self.tokenizer.decode_bytes(token))
+        for step in steps:
+            if step.tokens[0] in self.ends:
+                break
+            yield decoder.decode(self.tokenizer.decode_bytes(step.tokens))
         yield decoder.decode(b"", final=True)  # what a last, incomplete character becomes
 
     def _start(self) -> Ids:
