@@ -250,7 +250,7 @@ attention_mma(const T* q, const T* k, const T* v, T* out, float* lse,
 
 constexpr int BACK = 32, BACK_COLUMNS = BACK / 8;
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, HEAD <= 64 ? 4 : 3)
 attention_mma_dq(const T* grad, const T* q, const T* k, const T* v, const float* lse,
                  const float* delta, T* dq, int heads, int kv_heads, int queries, int keys,
                  int width, int64_t grad_batch, int64_t grad_head, int64_t grad_row,
