@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu import delays, matmul, memory, sdpa
+from benchmarks.gpu import delays, gpt2, matmul, memory, sdpa
 from tinygen.backend import backend_named
 
 Found = dict[str, Any]
@@ -82,6 +82,7 @@ STAGES: dict[str, Stage] = {
     "memory": memory.stage,
     "matmul": matmul.stage,
     "attention": sdpa.stage,
+    "gpt2": gpt2.stage,
 }
 
 

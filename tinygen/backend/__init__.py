@@ -58,6 +58,9 @@ class Backend(Protocol):
     def to_numpy(self, array: Array) -> Any:
         """An array of this device as a NumPy array."""
 
+    def numbers(self, scalars: Sequence[Array]) -> list[float]:
+        """Arrays of one element each as Python's numbers, brought here together."""
+
     def device_of(self, array: Array) -> str:
         """The name of the device that holds `array`."""
 

@@ -18,6 +18,7 @@ from tinygen.nn.module import Module
 from tinygen.nn.norm import LayerNorm, RMSNorm
 from tinygen.nn.parameter import Buffer, Parameter
 from tinygen.nn.pooling import AvgPool2d, MaxPool2d
+from tinygen.nn.precision import computing_in
 from tinygen.nn.resampling import Downsample, Upsample
 from tinygen.nn.residual import ResBlock
 from tinygen.nn.spectral_norm import SpectralNorm
@@ -63,6 +64,7 @@ __all__ = [
     "TimestepEmbedding",
     "TransformerBlock",
     "Upsample",
+    "computing_in",
     "init",
     "modulate",
     "sinusoidal",

@@ -6,7 +6,8 @@ Gradients are replaced, not scaled in place: two leaves may share one gradient b
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import groupby
 
 from tinygen.arguments import number
 from tinygen.backend import Array, backend_of
@@ -24,7 +25,7 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
         number("clip_grad_norm: max_norm", max_norm, above=0)
     clipped = [p for p in _listed(parameters) if p.grad is not None]
     grads = [p.grad.data for p in clipped if p.grad is not None]
-    total = math.hypot(*map(_norm, grads))
+    total = math.hypot(*_norms(grads))
     if math.isfinite(total) and total > max_norm:
         for p, g in zip(clipped, grads, strict=True):
             p.grad = Tensor(_scaled(g, max_norm / total))
@@ -40,12 +41,20 @@ def clip_grad_value(parameters: Iterable[Tensor], limit: float) -> None:
             p.grad = Tensor(backend_of([g]).xp.clip(g, -limit, limit))
 
 
-def _norm(g: Array) -> float:
+def _norms(grads: list[Array]) -> Iterator[float]:
+    """The Euclidean norm of each; a device is asked for all of its squares at once, and waited for
+    once."""
+    for backend, group in groupby(grads, lambda g: backend_of([g])):
+        alike = list(group)
+        squares = backend.numbers([backend.xp.vdot(g, g) for g in alike])
+        yield from map(_norm, alike, squares)
+
+
+def _norm(g: Array, squares: float) -> float:
     """The Euclidean norm of a gradient of any size: where squares would leave the range of its
     dtype, they are those of its ratios to its largest element."""
     xp = backend_of([g]).xp
     limits = xp.finfo(g.dtype)
-    squares = float(xp.vdot(g, g))
     if g.size * limits.smallest_normal / limits.eps < squares < math.inf:
         return math.sqrt(squares)
     largest = float(xp.maximum.reduce(xp.abs(g), axis=None, initial=0.0))

@@ -78,6 +78,13 @@ class Primitives:
     def asarray(self, value: Any) -> Array:
         raise NotImplementedError
 
+    def numbers(self, scalars: Sequence[Array]) -> list[float]:
+        found: list[float] = self.to_numpy(self.xp.stack(scalars)).tolist()
+        return found
+
+    def to_numpy(self, array: Array) -> Any:
+        raise NotImplementedError
+
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         return self.xp.empty(shape, dtype)
 

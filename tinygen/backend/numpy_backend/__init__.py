@@ -98,6 +98,10 @@ class NumpyBackend:
         return array
 
     @staticmethod
+    def numbers(scalars: Any) -> list[float]:
+        return [float(x) for x in scalars]
+
+    @staticmethod
     def device_of(array: Any) -> str:
         return "cpu"
 
