@@ -1,11 +1,6 @@
 // Matrix products of float32 numbers on tensor cores (sm_80 and later), to the accuracy of float32.
 //
-// A float has 24 significant bits and a bfloat16 has 8, over the same range: so x = hi + mid + lo exactly,
-// with each the rounding of what the ones before leave (Henry, Tang and Heinecke 2019,
-// arXiv:1904.06376). Of the nine products of parts, six are multiplied; what is left out, mid lo, lo mid
-// and lo lo, is at most 2^-23 of the product, a rounding of it:
-//
-//   x y  =  lo hi + mid mid + hi lo  +  mid hi + hi mid  +  hi hi         (smallest first)
+// Of three bfloat16 numbers each (matmul_parts.cuh), six products are multiplied.
 //
 // Tensor cores add without rounding to nearest, and their errors would have a sign (Ootomo and Yokota
 // 2022, arXiv:2203.03341): so they add the six products of 16 of k to a sum that begins at 0, and
@@ -18,27 +13,14 @@
 //
 // Six times the operations of the mma rung, at 16 times the rate of ordinary arithmetic: at most 2.6
 // times as fast as the registers rung.
-//
-// Finite numbers: one whose bfloat16 would be infinite keeps the largest finite one as its hi. An
-// infinite factor gives an infinity or NaN. Below 2^-110 the parts become subnormal, and bits are lost.
 #include "matmul_fragments.cuh"
+#include "matmul_parts.cuh"
 #include "matmul_slices.cuh"
 
-constexpr int BK = 16, PAD = 8, PARTS = 3;
+constexpr int BK = 16, PAD = 8;
 constexpr int A_ROW = (TRANSPOSE_A ? BM : BK) + PAD, A_TILE = A_ROW * (TRANSPOSE_A ? BK : BM);
 constexpr int B_ROW = (TRANSPOSE_B ? BK : BN) + PAD, B_TILE = B_ROW * (TRANSPOSE_B ? BN : BK);
 constexpr int STAGE = PARTS * (A_TILE + B_TILE);  // elements
-constexpr float LARGEST = 3.3895313892515355e38f;  // of bfloat16
-
-DEVICE void split(bf16 (&parts)[PARTS], float x) {
-  const bool finite = x - x == 0.0f;
-  parts[0] = from_float<bf16>(finite ? fminf(fmaxf(x, -LARGEST), LARGEST) : x);
-#pragma unroll
-  for (int i = 1; i < PARTS; i++) {
-    x = finite ? x - to_float(parts[i - 1]) : 0.0f;  // exact
-    parts[i] = from_float<bf16>(x);
-  }
-}
 
 // The parts of a slice in shared memory: PARTS tiles of rows of ROW elements, each TILE elements.
 template <int ROW, int TILE, bool along_k>

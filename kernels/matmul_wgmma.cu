@@ -23,6 +23,10 @@
 // Tiles beyond the edge of a matrix are filled with zeros by TMA. Rows of A and B begin at multiples
 // of 16 bytes.
 //
+// With FACTOR_PARTS 3 it multiplies float32 numbers, each the sum of three bfloat16 ones that `matmul_parts`
+// has laid out as three matrices: six products of them for each step, from three times the tiles in two
+// buffers.
+//
 // Over the mma rung: no instruction of a multiplying warp is spent on loads or addresses, and each
 // element of shared memory is read once for 64 or BN products instead of 16 or 8 times.
 #include "hopper.cuh"
@@ -31,8 +35,11 @@
 #ifndef BN
 #define BN 128  // 64, 128, 192 or 256
 #endif
+#ifndef FACTOR_PARTS
+#define FACTOR_PARTS 1  // 3: the factors are parts of float32 numbers (matmul_parts.cuh)
+#endif
 #ifndef STAGES
-#define STAGES 4
+#define STAGES (FACTOR_PARTS == 1 ? 4 : 2)
 #endif
 #ifndef STAGED
 #define STAGED 1
@@ -41,7 +48,8 @@
 constexpr int BM = 128, BK = 64;
 constexpr int SLAB = 64 * 64;                       // elements
 constexpr int A_TILE = BM * BK, B_TILE = BN * BK;  // elements
-constexpr int STAGE_BYTES = (A_TILE + B_TILE) * sizeof(IN);
+constexpr int STAGE = FACTOR_PARTS * (A_TILE + B_TILE);    // a tile for each part
+constexpr int STAGE_BYTES = STAGE * sizeof(IN);
 
 constexpr int CONSUMER_WARPS = 8;
 constexpr int OUT_SLAB = 16 * 128;            // bytes; each of these warps has two
@@ -58,6 +66,35 @@ DEVICE void load_factor(IN* tile, const tensor_map* map, bool along_k, int first
       tma_load_3d(tile + i * SLAB, map, first + 64 * i, k, batch, full);
     }
   }
+}
+
+// Starts the four products of a step by one tile of each factor; `fresh` ones begin the sums.
+DEVICE void multiply(float (&sums)[BN / 2], const IN* a_tile, const IN* b_tile, bool fresh) {
+#pragma unroll
+  for (int i = 0; i < BK / 16; i++) {
+    const uint64_t a = wgmma_descriptor(a_tile + i * (TRANSPOSE_A ? 16 * 64 : 16));
+    const uint64_t b = wgmma_descriptor(b_tile + i * (TRANSPOSE_B ? 16 : 16 * 64), SLAB * sizeof(IN));
+    wgmma<BN, IN, TRANSPOSE_A, !TRANSPOSE_B>(sums, a, b, !fresh || i > 0);
+  }
+}
+
+// A step of six products of parts, the smallest first, to a sum that begins at 0: the tensor cores do not
+// round to nearest, and what is added to the sum over k by ordinary arithmetic they cannot bend.
+DEVICE void multiply_parts(float (&sums)[BN / 2], const IN* a_tiles, const IN* b_tiles) {
+  float of_step[BN / 2];
+  wgmma_fence();
+#pragma unroll
+  for (int both = FACTOR_PARTS - 1; both >= 0; both--) {  // the parts' numbers added: 2 is the smallest
+#pragma unroll
+    for (int p = 0; p <= both; p++) {
+      const bool fresh = both == FACTOR_PARTS - 1 && p == 0;
+      multiply(of_step, a_tiles + p * A_TILE, b_tiles + (both - p) * B_TILE, fresh);
+    }
+  }
+  wgmma_commit();
+  wgmma_wait<0>();
+#pragma unroll
+  for (int i = 0; i < BN / 2; i++) sums[i] += of_step[i];
 }
 
 // A lane's pairs, two of each fragment, to their places in a slab; the swizzle of the first is that of
@@ -112,11 +149,15 @@ matmul_wgmma(const __grid_constant__ tensor_map a_map, const __grid_constant__ t
       const part_of_k part = split_k<BK>(K, at.z % splits, splits);
       for (int k = part.begin; k < part.end; k += BK, step++) {
         const int s = step % STAGES;
-        IN* buffer = stages + s * (A_TILE + B_TILE);
+        IN* a_tile = stages + s * STAGE;
+        IN* b_tile = a_tile + FACTOR_PARTS * A_TILE;
         barrier_wait(&empty[s], step / STAGES % 2 ^ 1);
         barrier_expect(&full[s], STAGE_BYTES);
-        load_factor(buffer, &a_map, !TRANSPOSE_A, at.m, k, at.z / splits, BM / 64, &full[s]);
-        load_factor(buffer + A_TILE, &b_map, TRANSPOSE_B, at.n, k, at.z / splits, BN / 64, &full[s]);
+        for (int p = 0; p < FACTOR_PARTS; p++) {
+          const int z = p * batches + at.z / splits;
+          load_factor(a_tile + p * A_TILE, &a_map, !TRANSPOSE_A, at.m, k, z, BM / 64, &full[s]);
+          load_factor(b_tile + p * B_TILE, &b_map, TRANSPOSE_B, at.n, k, z, BN / 64, &full[s]);
+        }
       }
     }
     return;
@@ -141,24 +182,26 @@ matmul_wgmma(const __grid_constant__ tensor_map a_map, const __grid_constant__ t
     for (int i = 0; i < BN / 2; i++) sums[i] = 0.0f;
     for (int k = part.begin; k < part.end; k += BK, step++) {
       const int s = step % STAGES;
-      const IN* a_tile = stages + s * (A_TILE + B_TILE) + consumer * SLAB;  // its 64 rows
-      const IN* b_tile = stages + s * (A_TILE + B_TILE) + A_TILE;
+      const IN* a_tile = stages + s * STAGE + consumer * SLAB;  // its 64 rows
+      const IN* b_tile = stages + s * STAGE + FACTOR_PARTS * A_TILE;
       barrier_wait(&full[s], step / STAGES % 2);
+#if FACTOR_PARTS == 1
       wgmma_fence();
-#pragma unroll
-      for (int i = 0; i < BK / 16; i++) {
-        const uint64_t a = wgmma_descriptor(a_tile + i * (TRANSPOSE_A ? 16 * 64 : 16));
-        const uint64_t b = wgmma_descriptor(b_tile + i * (TRANSPOSE_B ? 16 : 16 * 64), SLAB * sizeof(IN));
-        wgmma<BN, IN, TRANSPOSE_A, !TRANSPOSE_B>(sums, a, b, 1);
-      }
+      multiply(sums, a_tile, b_tile, false);
       wgmma_commit();
       if (k > part.begin) {
         wgmma_wait<1>();  // the step before is done, and its buffer free
         if (lane == 0) barrier_arrive(&empty[(step - 1) % STAGES]);
       }
+#else
+      multiply_parts(sums, a_tile, b_tile);
+      if (lane == 0) barrier_arrive(&empty[s]);
+#endif
     }
+#if FACTOR_PARTS == 1
     wgmma_wait<0>();
     if (part.begin < part.end && lane == 0) barrier_arrive(&empty[(step - 1) % STAGES]);
+#endif
 
 #if GRADIENT
     named_barrier_sync(1, 32 * CONSUMER_WARPS);  // the last tile's parts are added

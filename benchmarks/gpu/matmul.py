@@ -71,7 +71,7 @@ def _float32(backend: Any, quick: bool) -> dict[str, Any]:
     M, N, K = (128, 64, 64) if quick else (8192, 8192, 8192)
     a, b = _sets(backend, (M, K), False, "float32"), _sets(backend, (N, K), True, "float32")
     rows = {}
-    for rung in ("registers", "splits"):
+    for rung in ("registers", "splits", "wgmma_parts"):
         found = compare(backend, _candidates(backend, a, b, rung), 4 if quick else 20)
         ratio = found["xp.matmul"]["us"] / found["tinygen"]["us"]
         rows[rung] = {**found, "times as fast": ratio}

@@ -25,6 +25,7 @@ TABLE = kernels_folder() / "resources.json"
 LINEAR = [(0, 1), (0, 0), (1, 0)]  # the layouts of a linear layer's three products
 MMA = ["HMMA", "LDSM", "LDGSTS"]
 WGMMA = ["HGMMA", "UTMALDG", "UTMASTG", "SYNCS"]
+PLAIN = {"BIAS": 0, "SLOPE": 0, "SCALE": 0, "RESIDUAL": 0}  # an epilogue of nothing
 
 BUILDS: list[tuple[str, dict[str, Any], list[str], dict[str, list[str]]]] = [
     *(
@@ -45,6 +46,7 @@ BUILDS: list[tuple[str, dict[str, Any], list[str], dict[str, list[str]]]] = [
         )
         for a, b in LINEAR
     ),
+    ("matmul_parts.cu", {"VECTOR": 4}, ["sm_90"], {"matmul_parts": ["LDG.E.128"]}),
     *(
         (
             "matmul_mma.cu",
@@ -57,14 +59,15 @@ BUILDS: list[tuple[str, dict[str, Any], list[str], dict[str, list[str]]]] = [
     *(
         (
             "matmul_wgmma.cu",
-            {"IN": "f16", "OUT": "f16", "TRANSPOSE_A": a, "TRANSPOSE_B": b, "BN": bn},
+            {"IN": "f16", "OUT": "f16", "TRANSPOSE_A": a, "TRANSPOSE_B": b, "BN": bn, **PLAIN},
             ["sm_90a"],
             {"matmul_wgmma": WGMMA},
         )
         for a, b in LINEAR
-        for bn in (128, 256)
+        for bn in (128, 192, 256)
     ),
-    *(  # with all that an epilogue can have, parts of a split product, and C stored from registers
+    *(  # with all that an epilogue can have, parts of a split product, C stored from registers, and
+        # float32 numbers in parts
         (
             "matmul_wgmma.cu",
             {"IN": "f16", "OUT": "f16", "TRANSPOSE_A": 0, "TRANSPOSE_B": 1, "BN": 256, **more},
@@ -73,7 +76,9 @@ BUILDS: list[tuple[str, dict[str, Any], list[str], dict[str, list[str]]]] = [
         )
         for more, wanted in (
             ({"ACTIVATION": "gelu"}, WGMMA),
-            ({"OUT": "float"}, WGMMA),
+            ({"ACTIVATION": "gelu_tanh", **PLAIN, "BIAS": 1, "SLOPE": 1}, WGMMA),
+            ({"OUT": "float", **PLAIN}, WGMMA),
+            ({"IN": "bf16", "OUT": "float", "BN": 128, "FACTOR_PARTS": 3, **PLAIN}, WGMMA),
             ({"STAGED": 0}, ["HGMMA", "UTMALDG", "STG.E"]),
         )
     ),

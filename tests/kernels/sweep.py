@@ -44,6 +44,7 @@ ELSEWHERE: dict[str, tuple[int, list[dict[str, object]]]] = {
     ),
     "conformance_hopper.cu": (90, [{}]),
     "conformance_mma.cu": (80, [{}]),
+    "matmul_parts.cu": (75, [{"VECTOR": n} for n in (1, 4)]),
     "matmul_splits.cu": (80, [{"TRANSPOSE_A": a, "TRANSPOSE_B": b} for a, b in LAYOUTS]),
     "sampling.cu": (75, [{"TYPE": type_} for type_ in FLOATS]),
 }

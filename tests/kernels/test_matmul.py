@@ -46,6 +46,10 @@ def whole_numbers(rng: np.random.Generator, *shape: int, dtype: str) -> np.ndarr
     return rng.integers(-4, 5, shape).astype(dtype)
 
 
+BY_PARTS = ("splits", "wgmma_parts")
+"""Rungs that multiply float32 numbers as sums of bfloat16 ones."""
+
+
 def dtype_of(rung: str) -> str:
     return "float16" if RUNGS[rung].bits == 16 else "float32"
 
@@ -201,10 +205,11 @@ def magnitudes(rng: np.random.Generator, kind: str, *shape: int) -> np.ndarray[A
     return x.astype("float32")
 
 
+@pytest.mark.parametrize("rung", BY_PARTS)
 @pytest.mark.parametrize("kind", ["normal", "wide", "cancelling"])
 @pytest.mark.parametrize("transposed", OF_A_LINEAR_LAYER)
 def test_split_numbers_multiply_to_the_accuracy_of_float32(
-    kind: str, transposed: tuple[bool, bool]
+    kind: str, transposed: tuple[bool, bool], rung: str
 ) -> None:
     """|C - A B| <= (K/16 + 8) 2^-24 |A||B|: a rounding for each step along K, two for the products
     of parts that are left out and six for those that are added; plain float32 has K of them."""
@@ -212,26 +217,25 @@ def test_split_numbers_multiply_to_the_accuracy_of_float32(
     rng = np.random.default_rng(10)
     a, b = magnitudes(rng, kind, M, K), magnitudes(rng, kind, K, N)
     left, right = (stored(x, t) for x, t in zip((a, b), transposed, strict=True))
-    c = SIM.to_numpy(matmul(SIM, left, right, rung="splits", splits=1).c)
+    c = SIM.to_numpy(matmul(SIM, left, right, rung=rung, splits=1).c)
     a, b = a.astype("float64"), b.astype("float64")
     error, scale = np.abs(c - a @ b), np.abs(a) @ np.abs(b)
     assert (error <= (K / 16 + 8) * 2.0**-24 * scale).all()
 
 
-def test_splitting_numbers_at_the_ends_of_float32() -> None:
+@pytest.mark.parametrize("rung", BY_PARTS)
+def test_splitting_numbers_at_the_ends_of_float32(rung: str) -> None:
     largest, least = np.finfo("float32").max, np.finfo("float32").smallest_subnormal
     ends = np.array([largest, -largest, 3.39e38, 2.0**-100, 1.1754944e-38, least, 0], "float32")
     a = np.diag(ends)
     c = SIM.to_numpy(matmul(SIM, *(SIM.asarray(x) for x in (a, np.eye(7, dtype="float32"))),
-                            rung="splits").c)  # fmt: skip
+                            rung=rung).c)  # fmt: skip
     np.testing.assert_allclose(np.diag(c), ends, rtol=2.0**-23, atol=2.0**-133)
     assert not (c - np.diag(np.diag(c))).any()
     for bad in (np.inf, np.nan):
         a = np.array([[bad, 1.0]], "float32")
         b = np.array([[1.5], [2.0]], "float32")
-        assert not np.isfinite(
-            SIM.to_numpy(matmul(SIM, *map(SIM.asarray, (a, b)), rung="splits").c)
-        )
+        assert not np.isfinite(SIM.to_numpy(matmul(SIM, *map(SIM.asarray, (a, b)), rung=rung).c))
 
 
 @pytest.mark.parametrize(
@@ -240,6 +244,7 @@ def test_splitting_numbers_at_the_ends_of_float32() -> None:
         ("mmma", "float32", 16, "no rung 'mmma'; it has naive, tiled"),
         ("mma", "float32", 16, "takes 16-bit numbers, not float32"),
         ("splits", "float16", 16, "takes 32-bit numbers, not float16"),
+        ("wgmma_parts", "float16", 16, "takes 32-bit numbers, not float16"),
         ("mma", "float16", 37, "rows that begin at multiples of 16 bytes"),
         ("wgmma", "float16", 37, "rows that begin at multiples of 16 bytes"),
     ],

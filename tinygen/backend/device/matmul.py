@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygen.backend.device.launching import bias_gradient, column_sums, type_of
+from tinygen.backend.device.matmul_parts import PARTS, in_parts
 from tinygen.backend.device.matmul_rungs import (
+    BY_TMA,
     RUNGS,
     Matrix,
     Rung,
@@ -28,9 +30,6 @@ from tinygen.errors import ShapeError
 Array = Any
 
 STAGES = {"splits": 2, "mma": 3}
-PARTS = 3
-"""bfloat16 numbers that add up to a float32."""
-
 MOST_SPLITS = 16
 STEPS_OF_A_SPLIT = 4
 """Steps along K that a part of a split product has at least."""
@@ -78,6 +77,8 @@ def matmul(
     left, right = matrix_of(backend, a), matrix_of(backend, b)
     name = chosen_rung(backend, left, right, rung)
     step = RUNGS[name]
+    if name == "wgmma_parts":
+        left, right = in_parts(backend, left), in_parts(backend, right)
     steps = -(-K // step.k_step)
     most = max(1, min(MOST_SPLITS, steps // STEPS_OF_A_SPLIT))
     if name == "wgmma":
@@ -148,13 +149,15 @@ def _multiply(
     count, (M, N), K = len(product), product.shape[-2:], left.array.shape[2]
     blocks = -(-M // step.tile[0]) * -(-N // step.tile[1]) * count * splits
     special: dict[str, object] = {}
-    if name == "wgmma":
+    if name in BY_TMA:
         blocks = min(blocks, backend.multiprocessors)
         slope = end.arrays[1]
         staged = can_stage(product, slope, gradient=end.gradient)
         factors = windows(backend, left, right, product, slope, step.tile, staged=staged)
         strides, numbers = [N, M * N], [count, splits]
         special = {"BN": step.tile[1], "STAGED": int(staged), **end.present}
+        if name == "wgmma_parts":
+            special |= {"IN": "bf16", "FACTOR_PARTS": PARTS}
     else:
         factors = [backend.span(x.array) for x in (left, right)]
         strides, numbers = [left.row, right.row, N, left.batch, right.batch, M * N], [splits]
@@ -171,7 +174,9 @@ def _multiply(
 def _add(backend: Any, parts: Array, c: Array, end: Epilogue) -> None:
     """c (batch, M, N) from its parts (batch, splits, M, N)."""
     count, splits, M, N = parts.shape
-    kernel = Kernel("matmul_simt.cu", "add_splits", **_types(c, c), **end.definitions)
+    kernel = Kernel(
+        "matmul_simt.cu", "add_splits", IN=type_of(c), OUT=type_of(c), **end.definitions
+    )
     args = [parts, c, *end.arrays, np.int32(M), np.int32(N), np.int64(N), np.int64(M * N)]
     args += [np.int32(count), np.int32(splits)]
     launch(backend, kernel, (-(-c.size // 256),), (256,), args)
@@ -189,22 +194,20 @@ def _at_pairs(backend: Any, x: Array | None) -> Array | None:
     return x if x is None or backend.address(x) % 8 == 0 else x.copy()
 
 
-def _types(x: Array, c: Array) -> dict[str, object]:
-    return {"IN": type_of(x), "OUT": type_of(c)}
-
-
 def _kernel(
     name: str, left: Matrix, right: Matrix, c: Array, end: Epilogue, special: dict[str, object]
 ) -> Kernel:
     layout = {"TRANSPOSE_A": int(left.transposed), "TRANSPOSE_B": int(right.transposed)}
-    definitions = {**_types(left.array, c), **end.definitions, **layout, **special}
-    return Kernel(RUNGS[name].file, f"matmul_{name}", **definitions)
+    types = {"IN": special.get("IN") or type_of(left.array), "OUT": type_of(c)}
+    definitions = {**types, **end.definitions, **layout, **special}
+    kernel = "matmul_wgmma" if name in BY_TMA else f"matmul_{name}"
+    return Kernel(RUNGS[name].file, kernel, **definitions)
 
 
 def _shared(name: str, step: Rung, kernel: Kernel) -> int:
     """Bytes of dynamic shared memory: the stages of two tiles, as the kernels lay them out."""
-    if name == "wgmma":
-        return shared_bytes(step.tile, step.k_step)
+    if name in BY_TMA:
+        return shared_bytes(name, step.tile, step.k_step)
     if name not in ("mma", "splits"):
         return 0
     given, (bm, bn), k = dict(kernel.definitions), step.tile, step.k_step

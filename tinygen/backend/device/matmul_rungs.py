@@ -31,8 +31,11 @@ RUNGS = {
     "registers": Rung("matmul_simt.cu", (128, 128), (256,), 8),
     "splits": Rung("matmul_splits.cu", (128, 128), (256,), 16, bits=32, least=80),
     "mma": Rung("matmul_mma.cu", (128, 128), (256,), 32, aligned=8, bits=16, least=80),
+    "wgmma_parts": Rung("matmul_wgmma.cu", (128, 128), (384,), 64, bits=32, least=90),
     "wgmma": Rung("matmul_wgmma.cu", (128, 128), (384,), 64, aligned=8, bits=16, least=90),
 }
+BY_TMA = ("wgmma_parts", "wgmma")
+"""Rungs of one kernel, for architecture 90 alone."""
 FASTEST = ("wgmma", "mma", "registers")
 """What is tried, the first that can."""
 
@@ -76,7 +79,7 @@ def _obstacle(backend: Any, name: str, left: Matrix, right: Matrix) -> str:
     """Why a rung cannot multiply these matrices here; empty if it can."""
     rung = RUNGS[name]
     available = backend.compute_capability
-    if available < rung.least or (name == "wgmma" and available != rung.least):
+    if available < rung.least or (name in BY_TMA and available != rung.least):
         return f"is for architecture {rung.least}, and this device is {available}"
     if rung.bits not in (None, 8 * left.array.itemsize):
         return f"takes {rung.bits}-bit numbers, not {left.array.dtype}"

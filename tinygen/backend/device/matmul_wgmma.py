@@ -5,11 +5,12 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
+from tinygen.backend.device.matmul_parts import PARTS
 from tinygen.backend.device.matmul_rungs import Matrix
 
 Array = Any
 
-STAGES = 4
+STAGES = {"wgmma": 4, "wgmma_parts": 2}
 CONSUMER_WARPS = 8
 SLAB = 64
 """Rows and columns of what the copies of factors are made of."""
@@ -82,7 +83,9 @@ def _factor(backend: Any, x: Matrix, tile: int, *, turned: bool = False) -> Any:
     return backend.tensor_map(lines, (1, tile if along_k else SLAB, SLAB))
 
 
-def shared_bytes(tile: tuple[int, int], k_step: int) -> int:
+def shared_bytes(rung: str, tile: tuple[int, int], k_step: int) -> int:
     """The ring of factors' tiles, the slabs of C, two barriers a stage."""
     rows, size = OUT_SLAB
-    return STAGES * (2 * sum(tile) * k_step + 2 * 8) + CONSUMER_WARPS * 2 * rows * size
+    parts = PARTS if rung == "wgmma_parts" else 1
+    stage = parts * 2 * sum(tile) * k_step + 2 * 8
+    return STAGES[rung] * stage + CONSUMER_WARPS * 2 * rows * size

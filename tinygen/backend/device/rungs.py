@@ -24,7 +24,7 @@ RUNGS: dict[str, tuple[str, ...]] = {
     "group_norm": ("naive", "chunks"),
     "layer_norm": ("naive", "block", "registers"),
     "log_softmax": ("naive", "online", "registers"),
-    "matmul": ("naive", "tiled", "registers", "splits", "mma", "wgmma"),
+    "matmul": ("naive", "tiled", "registers", "splits", "wgmma_parts", "mma", "wgmma"),
     "random": ("naive", "blocks"),
     "rms_norm": ("naive", "block", "registers"),
     "rope": ("naive", "vectors"),
