@@ -5,15 +5,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygen.backend.numpy_backend import linear
+from tinygen.backend.numpy_backend import few_rows, linear
 
 
-@pytest.fixture(autouse=True)
-def every_weight_is_large(monkeypatch):
-    monkeypatch.setattr(linear, "LARGE", 1)
+@pytest.fixture(autouse=True, params=[True, False])
+def every_weight_is_large(request, monkeypatch):
+    monkeypatch.setattr(few_rows, "LARGE", 1)
+    monkeypatch.setattr(few_rows, "small_products_are_fast", lambda: request.param)
 
 
-@given(st.integers(0, 9), st.integers(1, 20), st.integers(1, 20), st.sampled_from(["f4", "f8"]))
+@given(
+    st.integers(0, 26),
+    st.integers(1, 20),
+    st.sampled_from([1, 7, 32, 48, 96, 100]),
+    st.sampled_from(["f4", "f8"]),
+)
 def test_few_rows_are_exact_on_whole_numbers(rows, inside, outside, dtype):
     """Small integers leave no rounding, whatever the order of a sum."""
     rng = np.random.default_rng(rows + 10 * inside)
@@ -30,11 +36,20 @@ def test_few_rows_are_exact_on_whole_numbers(rows, inside, outside, dtype):
         assert np.array_equal(y, expected)
 
 
-def test_the_limit_is_of_bytes(monkeypatch):
-    """Six rows of float32 are few, seven are not; three of float64, and not four."""
-    products = []
-    monkeypatch.setattr(linear, "gemm", lambda a, b, out: products.append(len(a)) or out)
-    for dtype in ("f4", "f8"):
-        for rows in range(1, 9):
-            linear.linear_forward(np.ones((rows, 4), dtype), np.ones((5, 4), dtype))
-    assert products == [7, 8, 4, 5, 6, 7, 8]
+def test_which_way_is_taken(monkeypatch):
+    """Six rows of float32 are dot products, seven are not; three of float64, and not four."""
+    ways = []
+    multiply, dot = np.matmul, np.vecdot
+    monkeypatch.setattr(np, "vecdot", lambda *a, **k: ways.append("dots") or dot(*a, **k))
+    monkeypatch.setattr(np, "matmul", lambda *a, **k: ways.append("tiles") or multiply(*a, **k))
+    monkeypatch.setattr(linear, "gemm", lambda a, b, out: ways.append("whole") or out)
+    tiles = "tiles" if few_rows.small_products_are_fast() else "whole"
+    for dtype, few in (("f4", 6), ("f8", 3)):
+        ways.clear()
+        for rows in (1, few, few + 1, 24, 25):
+            linear.linear_forward(np.ones((rows, 4), dtype), np.ones((32, 4), dtype))
+        assert ways == ["dots", "dots", tiles, tiles, "whole"]
+    ways.clear()
+    monkeypatch.setattr(few_rows, "LARGE", 129)
+    linear.linear_forward(np.ones((1, 4), "f4"), np.ones((32, 4), "f4"))
+    assert ways == ["whole"]

@@ -39,7 +39,7 @@ def run(constraint, vocabulary, budget, way=sample, seed=0, **options):
         prompts=PROMPT,
         max_new_tokens=budget,
         processors=[constraint],
-        end=() if constraint.end is None else constraint.end,
+        end=constraint.end,
         **options,
     )
     tokens = [int(s.tokens[0]) for s in steps]
@@ -49,7 +49,7 @@ def run(constraint, vocabulary, budget, way=sample, seed=0, **options):
 @given(st.sampled_from(PATTERNS), st.integers(4, 9), st.integers(0, 99), st.booleans())
 @pytest.mark.parametrize("way", [sample, beam_search, sample_speculatively])
 def test_what_is_written_matches_whatever_the_budget(way, pattern, budget, seed, ends):
-    constraint = Constraint.regex(pattern, PIECES, end=5 if ends else None)
+    constraint = Constraint.regex(pattern, PIECES, end=5 if ends else ())
     text, tokens = run(constraint, PIECES, budget, way, seed)
     assert re.fullmatch(pattern, text.decode())
     assert tokens.count(5) <= ends
@@ -193,11 +193,11 @@ def test_a_schema_that_cannot_be_bound_is_explained(schema, message):
 def test_impossible_constraints_are_explained():
     with pytest.raises(UsageError, match="no tokens of the vocabulary"):
         Constraint.regex("abc", [b"a", b"b", None])
-    with pytest.raises(UsageError, match="needs 6 tokens or more, and 5 are left; raise max"):
+    with pytest.raises(UsageError, match="needs 6 tokens or more, and 5 are left; allow more"):
         run(Constraint.regex("a{6}b*", [b"a", b"b"]), [b"a", b"b"], 5)
     with pytest.raises(UsageError, match="for 2 tokens, and the model has 3"):
         run(Constraint.regex("a", [b"a", b"b"]), [b"a", b"b", b"c"], 5)
-    with pytest.raises(UsageError, match="end is -1"):
+    with pytest.raises(UsageError, match="end: a token is -1"):
         Constraint.regex("a", [b"a"], end=-1)
 
 

@@ -12,8 +12,8 @@ from tinygen.errors import UsageError
 from tinygen.models.transformer import estimate
 from tinygen.random import Generator
 from tinygen.recipes import gpt, llama
-from tinygen.recipes.language import Sampling
 from tinygen.recipes.text import DataSettings
+from tinygen.recipes.writing import Sampling
 from tinygen.training.recipe import TrainingSettings
 
 TEXT = "To be, or not to be, that is the question: whether 'tis nobler in the mind … \n" * 30

@@ -10,8 +10,8 @@ from tinygen.cli.parser import Parser
 from tinygen.cli.saved import saved_config, saved_family, trained_state
 from tinygen.errors import UsageError
 from tinygen.files import require_writable
-from tinygen.recipes.language import Writer
 from tinygen.recipes.pretrained import export
+from tinygen.recipes.writing import Writer
 from tinygen.training.run import Run
 
 

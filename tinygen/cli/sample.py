@@ -11,6 +11,7 @@ import os
 import secrets
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -39,6 +40,12 @@ def add_options(parser: Parser) -> None:
         "--seed", type=int, help="0 to 2**64 - 1; a fresh one otherwise, told on stderr"
     )
     parser.add_argument("--step", type=int, help="the checkpoint to take (the best)")
+    parser.add_argument(
+        "--draft",
+        metavar="RUN",
+        help="a run of a smaller model with the same tokens, which proposes them: the same "
+        "distribution, in less time",
+    )
     parser.add_argument("--stream", action="store_true", help="write each token as it comes")
     parser.add_argument(
         "--out", metavar="FILE", help="write to this new file: text, .png, .gif, .webp or .npz"
@@ -58,34 +65,40 @@ def run(options: argparse.Namespace) -> int:
         if os.path.lexists(options.out):
             raise UsageError(f"{options.out} exists already; give --out another name")
         require_writable(options.out)
-    if holds_model(options.run_folder):
-        return _sample_pretrained(options)
-    run = Run(options.run_folder)
-    chosen = saved_family(run)
+    folder = options.run_folder
+    chosen = family("gpt") if holds_model(folder) else saved_family(Run(folder))
     sampling = chosen.sampling.overridden(options.settings, typed=options.typed)
-    config = saved_config(run, chosen).on(options.device)
-    state = trained_state(run, options.step)
-    with run.named_errors():
-        sampler = chosen.restore(config, state)
+    sampler, threads = _restored(folder, options.device, options.step)
+    if options.draft:
+        if not hasattr(sampler, "let_propose"):
+            raise UsageError(f"--draft is for models of the next token, not of {chosen.name}")
+        sampler.let_propose(_restored(options.draft, options.device, None)[0])
     seed = _seed(options)
     if chosen.output == "arrays":
         if options.stream:
             raise UsageError("--stream is for text; images and points go to a file, --out FILE")
-        with blas_threads(config.training.threads), np.errstate(all="ignore"):
+        with blas_threads(threads), np.errstate(all="ignore"):
             painted = paint(sampler, sampling, options.samples, Generator(seed))
-        path = write_painting(painted, run, options.out, seed)
+        path = write_painting(painted, Run(folder), options.out, seed)
         print(json.dumps({"seed": seed, "path": str(path)}) if options.json else path)
         return 0
-    return _write_texts(options, sampler, sampling, seed, config.training.threads)
+    return _write_texts(options, sampler, sampling, seed, threads)
 
 
-def _sample_pretrained(options: argparse.Namespace) -> int:
-    """As a run's, by the settings of the family gpt; the newest and only state is the folder's."""
-    if options.step is not None:
-        raise UsageError("--step chooses a checkpoint of a run, and this folder holds one model")
-    sampling = family("gpt").sampling.overridden(options.settings, typed=options.typed)
-    writer = pretrained(options.run_folder, options.device)
-    return _write_texts(options, writer, sampling, _seed(options), threads=1)
+def _restored(folder: str, device: str | None, step: int | None) -> tuple[Any, int]:
+    """The writer or painter of a run, or of the folder of a pretrained model, and its threads."""
+    if holds_model(folder):
+        if step is not None:
+            raise UsageError(
+                "--step chooses a checkpoint of a run, and this folder holds one model"
+            )
+        return pretrained(folder, device), 1
+    run = Run(folder)
+    trained = saved_family(run)
+    config = saved_config(run, trained).on(device)
+    state = trained_state(run, step)
+    with run.named_errors():
+        return trained.restore(config, state), config.training.threads
 
 
 def _seed(options: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ number of texts there are, the search is exhaustive (Graves 2012; Sutskever et a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from tinygen.arguments import integer, number
 from tinygen.decoding.processors import Processor, processed
 from tinygen.decoding.prompts import Value, as_prompts
 from tinygen.decoding.protocol import LanguageModel, Session
-from tinygen.decoding.rows import Ending, Row, Step, Stop, log_softmax
+from tinygen.decoding.rows import Ending, Ends, Row, Step, Stop, log_softmax
 from tinygen.decoding.sampler import Floats, Tokens, require_finite
 from tinygen.errors import UsageError
 
@@ -42,7 +42,7 @@ def beam_search(
     beams: int = 4,
     length_penalty: float = 0.0,
     processors: Sequence[Processor] = (),
-    end: int | Iterable[int] = (),
+    end: Ends = (),
     stops: Sequence[Stop] = (),
 ) -> Iterator[Step]:
     """Yields the tokens of the best text found, one `Step` of one row each, as soon as all texts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
@@ -15,6 +15,10 @@ from tinygen.errors import OutOfRangeError
 
 NOTHING = -1
 """What stands in the place of a token where a row has ended before."""
+
+
+Ends: TypeAlias = int | Iterable[int]
+"""The token that ends a text, or several."""
 
 
 class Step:
@@ -72,13 +76,8 @@ class Row:
 class Ending:
     """When a row is complete: at one of the `end` tokens, or when one of the `stops` says so."""
 
-    def __init__(self, end: int | Iterable[int], stops: Sequence[object], vocab_size: int) -> None:
-        tokens = [end] if isinstance(end, (int, np.integer)) else list(end)
-        self.end = frozenset(integer("end: a token", token, least=0) for token in tokens)
-        if max(self.end, default=-1) >= vocab_size:
-            raise OutOfRangeError(
-                f"end: token {max(self.end)} is beyond the vocabulary 0 ... {vocab_size - 1}."
-            )
+    def __init__(self, end: Ends, stops: Sequence[object], vocab_size: int) -> None:
+        self.end = end_tokens(end, vocab_size)
         self.stops = [stop for stop in stops if isinstance(stop, Stop)]
 
     def reached(self, row: Row) -> bool:
@@ -86,6 +85,17 @@ class Ending:
         if len(context.added) and int(context.tokens[-1]) in self.end:
             return True
         return any(stop.finished(context) for stop in self.stops)
+
+
+def end_tokens(end: Ends, vocab_size: int) -> frozenset[int]:
+    """The tokens that end a text. Raises UsageError, and OutOfRangeError beyond the vocabulary."""
+    tokens = [end] if isinstance(end, (int, np.integer)) else list(end)
+    found = frozenset(integer("end: a token", token, least=0) for token in tokens)
+    if max(found, default=-1) >= vocab_size:
+        raise OutOfRangeError(
+            f"end: token {max(found)} is beyond the vocabulary 0 ... {vocab_size - 1}."
+        )
+    return found
 
 
 def log_softmax(logits: Floats) -> Floats:

@@ -5,7 +5,7 @@ B batch, T tokens of a prompt, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from tinygen.arguments import integer
 from tinygen.decoding.processors import Processor, processed
 from tinygen.decoding.prompts import Prompts, Value, as_prompts
 from tinygen.decoding.protocol import LanguageModel
-from tinygen.decoding.rows import NOTHING, Ending, Row, Step, Stop, log_softmax
+from tinygen.decoding.rows import NOTHING, Ending, Ends, Row, Step, Stop, log_softmax
 from tinygen.decoding.sampler import Floats, Randomness, Sampler, Tokens
 from tinygen.errors import ShapeError, UsageError
 from tinygen.random import Generator
@@ -30,7 +30,7 @@ def sample(
     sampler: Sampler = PLAIN,
     rng: Randomness = None,
     processors: Sequence[Processor] = (),
-    end: int | Iterable[int] = (),
+    end: Ends = (),
     stops: Sequence[Stop] = (),
 ) -> Iterator[Step]:
     """Yields a `Step` (tokens and their log-probabilities) a position, `max_new_tokens` at most.
@@ -53,7 +53,7 @@ def checked(
     sampler: Sampler,
     rng: Randomness,
     processors: Sequence[Processor],
-    end: int | Iterable[int],
+    end: Ends,
     stops: Sequence[Stop],
 ) -> tuple[Prompts, int, Ending]:
     """The prompts, the count and the ending, as the ways to sample need them."""

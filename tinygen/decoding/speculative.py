@@ -9,7 +9,7 @@ that are drawn from, after processors, temperature and filters. B batch, V vocab
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from tinygen.arguments import integer
 from tinygen.decoding.processors import Processor, processed
 from tinygen.decoding.prompts import Prompts, Value
 from tinygen.decoding.protocol import LanguageModel
-from tinygen.decoding.rows import Ending, Row, Step, Stop
+from tinygen.decoding.rows import Ending, Ends, Row, Step, Stop
 from tinygen.decoding.sampler import Floats, Randomness, Sampler, Tokens, drawn, uniforms
 from tinygen.decoding.sampling import PLAIN, checked, step_of, streams
 from tinygen.errors import UsageError
@@ -34,7 +34,7 @@ def sample_speculatively(
     sampler: Sampler = PLAIN,
     rng: Randomness = None,
     processors: Sequence[Processor] = (),
-    end: int | Iterable[int] = (),
+    end: Ends = (),
     stops: Sequence[Stop] = (),
 ) -> Iterator[Step]:
     """Yields what `sample(model, ...)` would, with exactly its distribution, in fewer passes.

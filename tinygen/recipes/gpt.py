@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 
 from tinygen.models.transformer import GPT, GPTConfig
 from tinygen.recipes import Family
-from tinygen.recipes.language import LanguageRecipe, Sampling
+from tinygen.recipes.language import LanguageRecipe
 from tinygen.recipes.optimisation import OptimizerSettings
 from tinygen.recipes.text import DataSettings, TransformerSettings
+from tinygen.recipes.writing import Sampling
 from tinygen.training.config import setting
 from tinygen.training.recipe import RecipeConfig, TrainingSettings
 

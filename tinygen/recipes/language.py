@@ -1,87 +1,27 @@
-"""What the recipes of next-token prediction share: a writer, its training, and what it costs.
+"""What the recipes of next-token prediction share: training a writer, and what it costs.
 
 A family of them names its network and its settings: see `gpt.py` and `llama.py`.
 """
 
-import codecs
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
-from tinygen import decoding
 from tinygen.checkpoints import State
 from tinygen.data.baselines import bigram_nats
 from tinygen.data.batches import Batch, sequential_blocks
-from tinygen.data.tokenizers import Tokenizer, tokenizer_from_state
-from tinygen.data.tokenizers.base import Ids
-from tinygen.errors import InputError
+from tinygen.data.tokenizers import tokenizer_from_state
 from tinygen.models.transformer import Estimate, estimate
 from tinygen.models.transformer.decoder import Decoder
 from tinygen.models.transformer.depth import learning_rate, sizes, token_budget
 from tinygen.random import Generator
 from tinygen.recipes.devices import placed, training_device
 from tinygen.recipes.optimisation import Learner
-from tinygen.recipes.text import encoded, read_text, require_corpus
-from tinygen.training.config import Settings, setting
+from tinygen.recipes.text import read_text, require_corpus
+from tinygen.recipes.writing import Sampling, Writer
 from tinygen.training.recipe import Metrics
-
-# ---- settings ------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Sampling(Settings):
-    prompt: str = setting("", "the text to continue")
-    tokens: int = setting(256, "how many tokens to add", least=1)
-    temperature: float = setting(0.8, "1 is the model's own distribution, 0 is greedy", least=0.0)
-    top_k: int = setting(200, "draw among the k likeliest tokens; 0 is all", least=0)
-    top_p: float = setting(1.0, "draw among the likeliest that make up p", above=0.0, most=1.0)
-
-
-# ---- text and model ------------------------------------------------------------------------------
-
-
-class Writer:
-    """A decoder and its tokenizer: what is left of a recipe once it is trained."""
-
-    def __init__(
-        self, model: Decoder, tokenizer: Tokenizer, device: str, ends: Sequence[int] = ()
-    ) -> None:
-        """`ends` are tokens that end a text."""
-        self.model, self.tokenizer, self.device = model.to(device), tokenizer, device
-        self.ends = ends
-
-    def sample(self, rng: Generator, options: Sampling) -> Iterator[str]:
-        """The prompt, then what the model adds to it, as soon as its characters are complete."""
-        prompt = encoded(self.tokenizer, options.prompt) if options.prompt else self._start()
-        steps = decoding.sample(
-            self.model,
-            prompt[None].astype(np.int64),  # (1, T)
-            max_new_tokens=options.tokens,
-            sampler=decoding.Sampler(options.temperature, options.top_k or None, options.top_p),
-            rng=rng,
-            end=self.ends,
-        )
-        yield options.prompt
-        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        for step in steps:
-            if step.tokens[0] in self.ends:
-                break
-            yield decoder.decode(self.tokenizer.decode_bytes(step.tokens))
-        yield decoder.decode(b"", final=True)  # what a last, incomplete character becomes
-
-    def _start(self) -> Ids:
-        """What an empty prompt continues: a new line, where the tokenizer has one."""
-        try:
-            return self.tokenizer.encode("\n")
-        except InputError:
-            return np.zeros(1, np.uint8)
-
-
-# ---- the recipe ----------------------------------------------------------------------------------
 
 
 class LanguageRecipe(ABC):

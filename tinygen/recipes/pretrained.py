@@ -13,7 +13,7 @@ from tinygen.errors import InputError
 from tinygen.files import StrPath, atomic_folder
 from tinygen.models.transformer import GPT, Llama, from_pretrained, save_pretrained
 from tinygen.recipes.devices import usable_device
-from tinygen.recipes.language import Writer
+from tinygen.recipes.writing import Writer
 
 TOKENIZER = "tinygen-tokenizer.json"
 

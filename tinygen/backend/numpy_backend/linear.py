@@ -2,11 +2,6 @@
 
 A stack (..., in) is flattened to a matrix first: BLAS then packs W once, not once for each leading
 index (0.83 of the time at batch 12).
-
-A few rows, as when one token is decoded, are multiplied as the dot products that they are: a weight
-that comes from memory is then read as fast as memory gives it, each row of it once from end to end.
-BLAS's product of a matrix and a vector takes twice as long, and for two to six rows its product of
-matrices three times, since it copies all of W into an order of its own.
 """
 
 import numpy as np
@@ -15,13 +10,8 @@ from tinygen.backend.numpy_backend.activation import activation_forward
 from tinygen.backend.numpy_backend.aligned import empty
 from tinygen.backend.numpy_backend.array import Array
 from tinygen.backend.numpy_backend.blas import gemm
+from tinygen.backend.numpy_backend.few_rows import times_few_rows
 from tinygen.backend.numpy_backend.rows import as_rows, column_sums
-
-FEW_BYTES = 24
-"""Of a column of x: up to so many, its rows are few (6 of float32, 3 of float64)."""
-
-LARGE = 1 << 16
-"""Elements of a weight that does not stay in the cache from one product to the next."""
 
 
 def linear_forward(
@@ -38,9 +28,7 @@ def linear_forward(
     """
     rows = as_rows(x)
     y = empty((len(rows), len(weight)), x.dtype)
-    if len(rows) * x.itemsize <= FEW_BYTES and weight.size >= LARGE:
-        np.vecdot(rows[:, None], weight, out=y)
-    else:
+    if not times_few_rows(rows, weight, y):
         gemm(rows, weight.T, y)
     if bias is not None:
         y += bias

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.arguments import integer
 from tinygen.decoding.constraints.automaton import NOWHERE, automaton_of
 from tinygen.decoding.constraints.json_schema import language_of_schema
 from tinygen.decoding.constraints.language import Language
 from tinygen.decoding.constraints.lifting import NEVER, TokenAutomaton
 from tinygen.decoding.constraints.regex import parse
 from tinygen.decoding.processors import Context
+from tinygen.decoding.rows import Ends, end_tokens
 from tinygen.decoding.sampler import Floats, Tokens
 from tinygen.decoding.text import Vocabulary
 from tinygen.errors import UsageError
@@ -28,16 +28,16 @@ class Constraint:
         Constraint.regex(r"[A-Z][a-z]+ \\\\d{4}", vocabulary)
         Constraint.json_schema({"type": "object", ...}, vocabulary, end=tokenizer.end)
 
-    `vocabulary` is the bytes of every token, None for those that are no text. A text ends with the
-    token `end`, if the model has one, which is allowed where the text is complete; it also ends
-    where nothing can follow. The last tokens of the budget go to completing the text: what
+    `vocabulary` is the bytes of every token, None for those that are no text. A text ends with one
+    of the `end` tokens, if the model has any, which are allowed where the text is complete; it also
+    ends where nothing can follow. The last tokens of the budget go to completing the text: what
     `max_new_tokens` cuts off is a whole text too. Raises UsageError where that is impossible.
     """
 
-    def __init__(self, language: Language, vocabulary: Vocabulary, end: int | None = None) -> None:
-        self.end = None if end is None else integer("end", end, least=0)
+    def __init__(self, language: Language, vocabulary: Vocabulary, end: Ends = ()) -> None:
         self.size = len(vocabulary)
-        texts = [None if token == self.end else text for token, text in enumerate(vocabulary)]
+        self.end = end_tokens(end, self.size)
+        texts = [None if token in self.end else text for token, text in enumerate(vocabulary)]
         self.tokens = TokenAutomaton(automaton_of(language), texts)
         if self.tokens.distances[0] == NEVER:
             raise UsageError(
@@ -47,12 +47,12 @@ class Constraint:
         self._states: dict[bytes, int] = {}
 
     @classmethod
-    def regex(cls, pattern: str, vocabulary: Vocabulary, end: int | None = None) -> Constraint:
+    def regex(cls, pattern: str, vocabulary: Vocabulary, end: Ends = ()) -> Constraint:
         """Texts that the whole regular expression matches; see `constraints.regex`."""
         return cls(parse(pattern), vocabulary, end)
 
     @classmethod
-    def json_schema(cls, schema: Any, vocabulary: Vocabulary, end: int | None = None) -> Constraint:
+    def json_schema(cls, schema: Any, vocabulary: Vocabulary, end: Ends = ()) -> Constraint:
         """JSON texts that are valid under a schema; see `constraints.json_schema`."""
         return cls(language_of_schema(schema), vocabulary, end)
 
@@ -71,13 +71,14 @@ class Constraint:
             if needed > context.budget:
                 raise UsageError(
                     f"the constraint needs {needed} tokens or more, and {context.budget} are left; "
-                    "raise max_new_tokens."
+                    "allow more tokens."
                 )
             tokens, targets = self.tokens.moves(state)
             allowed = tokens[self.tokens.distances[targets] < context.budget]
             row[allowed] = scores[allowed]
-            if self.end is not None and self.tokens.accepts(state):
-                row[self.end] = scores[self.end]
+            if self.tokens.accepts(state):
+                ends = list(self.end)
+                row[ends] = scores[ends]
         return found
 
     def finished(self, context: Context) -> bool:

@@ -1,0 +1,170 @@
+"""A trained decoder that writes: what `tinygen sample` can ask of it."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinygen.data.tokenizers import Tokenizer
+from tinygen.data.tokenizers.base import Ids
+from tinygen.decoding import (
+    Constraint,
+    FrequencyPenalty,
+    NoRepeatNGram,
+    Processor,
+    RepetitionPenalty,
+    Sampler,
+    Step,
+    Watermark,
+    beam_search,
+    sample,
+    sample_speculatively,
+    stream_text,
+)
+from tinygen.errors import InputError, UsageError
+from tinygen.models.transformer.decoder import Decoder
+from tinygen.random import Generator
+from tinygen.recipes.text import encoded
+from tinygen.training.config import Settings, setting
+
+
+@dataclass(frozen=True)
+class Sampling(Settings):
+    prompt: str = setting("", "the text to continue")
+    tokens: int = setting(256, "how many tokens to add, at most", least=1)
+    temperature: float = setting(0.8, "1 is the model's own distribution, 0 is greedy", least=0.0)
+    top_k: int = setting(200, "draw among the k likeliest tokens; 0 is all", least=0)
+    top_p: float = setting(1.0, "draw among the likeliest that make up p", above=0.0, most=1.0)
+    min_p: float = setting(
+        0.0,
+        "draw among those with this part of the likeliest's probability",
+        least=0.0,
+        most=1.0,
+    )
+    repetition_penalty: float = setting(
+        1.0, "divides the scores of tokens that stand in the text, where positive", above=0.0
+    )
+    frequency_penalty: float = setting(0.0, "off a token's score each time that it was added")
+    presence_penalty: float = setting(0.0, "off the score of every token that was added before")
+    no_repeat_ngram: int = setting(0, "no sequence of so many tokens comes twice; 0: any", least=0)
+    stop: str = setting("", "end before this text, where it comes")
+    regex: str = setting("", "the added text matches this regular expression")
+    json_schema: str = setting("", "the added text is JSON under this schema: a file, or the JSON")
+    beams: int = setting(1, "from 2 on the likeliest text, by a beam search as wide", least=1)
+    proposals: int = setting(4, "tokens that the --draft model proposes at a time", least=1)
+    watermark: str = setting("", "mark the text so that who has this key can detect it")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.regex and self.json_schema:
+            raise UsageError("regex stands beside json_schema; give one of the two")
+
+
+class Writer:
+    """A decoder and its tokenizer: what is left of a recipe once it is trained."""
+
+    def __init__(
+        self, model: Decoder, tokenizer: Tokenizer, device: str, ends: Sequence[int] = ()
+    ) -> None:
+        """`ends` are tokens that end a text, and are no part of it."""
+        self.model, self.tokenizer, self.device = model.to(device), tokenizer, device
+        self.ends = ends
+        self.draft: Decoder | None = None
+        """A smaller model of the same tokens that proposes what this one writes."""
+
+    def let_propose(self, other: Any) -> None:
+        """Write faster with the help of another writer's model. Raises UsageError where its tokens
+        are others."""
+        if not isinstance(other, Writer) or other.tokenizer.state != self.tokenizer.state:
+            raise UsageError(
+                "the draft model has other tokens: train it on the same data, with the same "
+                "--data.tokenizer"
+            )
+        self.draft = other.model
+
+    def sample(self, rng: Generator, options: Sampling) -> Iterator[str]:
+        """The prompt, then what the model adds to it, as soon as its characters are complete."""
+        prompt = encoded(self.tokenizer, options.prompt) if options.prompt else self._start()
+        texts = TokenTexts(self.tokenizer, self.ends, self.model.vocab_size)
+        steps = self._steps(prompt[None].astype(np.int64), texts, rng, options)
+        yield options.prompt
+        yield from stream_text(steps, texts, [options.stop] if options.stop else [])
+
+    def _steps(
+        self, prompt: Ids, texts: "TokenTexts", rng: Generator, options: Sampling
+    ) -> Iterator[Step]:
+        o = options
+        shared: dict[str, Any] = {
+            "max_new_tokens": o.tokens,
+            "end": self.ends,
+            "processors": self._processors(texts, options),
+        }
+        if o.beams > 1:
+            return beam_search(self.model, prompt, beams=o.beams, **shared)
+        sampler = Sampler(o.temperature, o.top_k or None, o.top_p, o.min_p)
+        shared |= {"sampler": sampler, "rng": rng}
+        if self.draft is None:
+            return sample(self.model, prompt, **shared)
+        return sample_speculatively(self.model, self.draft, prompt, proposals=o.proposals, **shared)
+
+    def _processors(self, texts: "TokenTexts", options: Sampling) -> list[Processor]:
+        """Those that the options ask for; what forbids tokens comes last."""
+        found: list[Processor] = []
+        if options.repetition_penalty != 1:
+            found.append(RepetitionPenalty(options.repetition_penalty))
+        if options.frequency_penalty or options.presence_penalty:
+            found.append(FrequencyPenalty(options.frequency_penalty, options.presence_penalty))
+        if options.watermark:
+            found.append(Watermark(options.watermark, self.model.vocab_size))
+        if options.no_repeat_ngram:
+            found.append(NoRepeatNGram(options.no_repeat_ngram))
+        if options.regex:
+            found.append(Constraint.regex(options.regex, texts, self.ends))
+        if options.json_schema:
+            schema = read_schema(options.json_schema)
+            found.append(Constraint.json_schema(schema, texts, self.ends))
+        return found
+
+    def _start(self) -> Ids:
+        """What an empty prompt continues: a new line, where the tokenizer has one."""
+        try:
+            return self.tokenizer.encode("\n")
+        except InputError:
+            return np.zeros(1, np.uint8)
+
+
+class TokenTexts(Sequence[bytes | None]):
+    """The bytes of each token of a model, looked up when they are asked for; None for the `ends`,
+    and for those beyond the tokenizer, by which some models are larger than they need."""
+
+    def __init__(self, tokenizer: Tokenizer, ends: Sequence[int], vocab_size: int) -> None:
+        self.tokenizer, self.ends, self.vocab_size = tokenizer, frozenset(ends), vocab_size
+
+    def __len__(self) -> int:
+        return self.vocab_size
+
+    def __getitem__(self, token: Any) -> Any:
+        if not 0 <= token < self.vocab_size:
+            raise IndexError(token)  # which ends an iteration
+        known = token < self.tokenizer.vocab_size and token not in self.ends
+        return self.tokenizer.decode_bytes([token]) if known else None
+
+
+def read_schema(given: str) -> Any:
+    """A JSON schema: the text itself, or the file that it names. Raises InputError."""
+    name = "the JSON schema"
+    if not given.lstrip().startswith("{"):
+        name = given
+        try:
+            given = Path(given).read_text(encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"cannot read the JSON schema {name}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise InputError(f"{name} is no UTF-8, as JSON is: {error}") from error
+    try:
+        return json.loads(given)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{name} is no valid JSON: {error}") from error
