@@ -72,6 +72,11 @@ def test_numbers_that_are_none_here_are_refused(value, tmp_path):
     [
         ({"model_type": "bert"}, "model_type is 'bert', none of gpt2, llama"),
         ({"model_type": None}, "model_type is None"),
+        ({"model_type": ["llama"]}, r"model_type is \['llama'\]"),
+        ({"hidden_act": ["silu"]}, r"activation \['silu'\] is none of"),
+        ({"mlp_bias": {}}, "mlp_bias is {}, neither true nor false"),
+        ({"tie_word_embeddings": 2}, "tie_word_embeddings is 2, neither"),
+        ({"num_hidden_layers": 10**30}, "and no more than 10000 are read"),
         ({"hidden_act": "gelu"}, "hidden_act is 'gelu', and only 'silu'"),
         ({"hidden_act": "tanh"}, "activation 'tanh' is none of"),
         ({"rope_scaling": {"rope_type": "longrope"}}, "rope_type is 'longrope'"),

@@ -29,6 +29,8 @@ ARCHITECTURES = {
 
 SPECIAL_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
 
+_MOST_LAYERS = 10_000
+
 _ACTIVATIONS = {
     "gelu_new": "gelu_tanh",
     "gelu_pytorch_tanh": "gelu_tanh",
@@ -51,7 +53,7 @@ def config_of(settings: Settings) -> Config:
     """The configuration that config.json describes. Raises CheckpointError, naming what in it is
     missing, impossible, or more than these models do."""
     kind = settings.get("model_type")
-    if kind not in ARCHITECTURES:
+    if not isinstance(kind, str) or kind not in ARCHITECTURES:
         raise CheckpointError(f"its model_type is {kind!r}, none of {', '.join(ARCHITECTURES)}")
     faults = [
         f"{name} is {settings[name]!r}, and only {plain!r} is there"
@@ -62,7 +64,7 @@ def config_of(settings: Settings) -> Config:
         config = _gpt(settings) if kind == "gpt2" else _llama(settings, kind)
     except KeyError as error:
         faults.append(f"{error.args[0]} is missing")
-    except (TinygenError, TypeError, ValueError, AttributeError) as error:
+    except (TinygenError, TypeError, ValueError, AttributeError) as error:  # of any JSON value
         faults.append(str(error).rstrip("."))
     if faults:
         raise CheckpointError("; ".join(faults))
@@ -73,27 +75,27 @@ def _gpt(settings: Settings) -> GPTConfig:
     return GPTConfig(
         vocab_size=settings.get("vocab_size", 50257),
         block_size=settings.get("n_positions", 1024),
-        n_layer=settings.get("n_layer", 12),
+        n_layer=_layers(settings.get("n_layer", 12)),
         n_head=settings.get("n_head", 12),
         width=settings.get("n_embd", 768),
         dropout=settings.get("resid_pdrop", 0.1),
         hidden=settings.get("n_inner"),
         activation=_activation(settings.get("activation_function", "gelu_new")),
         eps=settings.get("layer_norm_epsilon", 1e-5),
-        tied=settings.get("tie_word_embeddings", True),
+        tied=_flag(settings, "tie_word_embeddings", True),
     )
 
 
 def _llama(settings: Settings, kind: str) -> LlamaConfig:
     if _activation(settings.get("hidden_act", "silu")) != "silu":
         raise CheckpointError(f"hidden_act is {settings['hidden_act']!r}, and only 'silu' is there")
-    bias = kind in ("llama", "qwen3") and settings.get("attention_bias", False)
+    bias = kind in ("llama", "qwen3") and _flag(settings, "attention_bias")
     groups = {"mistral": 8, "qwen2": 32, "qwen3": 32}.get(kind)
     base, scaling = rope_of(settings)
     return LlamaConfig(
         vocab_size=settings["vocab_size"],
         block_size=settings["max_position_embeddings"],
-        n_layer=settings["num_hidden_layers"],
+        n_layer=_layers(settings["num_hidden_layers"]),
         n_head=settings["num_attention_heads"],
         width=settings["hidden_size"],
         n_kv_head=settings.get("num_key_value_heads", groups),
@@ -104,15 +106,29 @@ def _llama(settings: Settings, kind: str) -> LlamaConfig:
         window=_window(settings, kind),
         qkv_bias=kind == "qwen2" or bias,
         out_bias=bias,
-        mlp_bias=kind == "llama" and settings.get("mlp_bias", False),
+        mlp_bias=kind == "llama" and _flag(settings, "mlp_bias"),
         qk_norm=kind == "qwen3",
         eps=settings.get("rms_norm_eps", 1e-6),
-        tied=settings.get("tie_word_embeddings", False),
+        tied=_flag(settings, "tie_word_embeddings"),
     )
 
 
+def _flag(settings: Settings, name: str, default: bool = False) -> bool:
+    value = settings.get(name)
+    if not isinstance(value, bool | None):
+        raise CheckpointError(f"{name} is {value!r}, neither true nor false")
+    return default if value is None else value
+
+
+def _layers(value: Any) -> Any:
+    """A number of layers, which is a number of entries of several tables."""
+    if isinstance(value, int) and value > _MOST_LAYERS:
+        raise CheckpointError(f"it has {value} layers, and no more than {_MOST_LAYERS} are read")
+    return value
+
+
 def _activation(name: Any) -> str:
-    if name not in _ACTIVATIONS:
+    if not isinstance(name, str) or name not in _ACTIVATIONS:
         raise CheckpointError(f"the activation {name!r} is none of {', '.join(_ACTIVATIONS)}")
     return _ACTIVATIONS[name]
 
@@ -124,16 +140,16 @@ def _window(settings: Settings, kind: str) -> int | tuple[int | None, ...] | Non
         return None
     if kind == "mistral":
         return window
-    if not settings.get("use_sliding_window", False):
+    if not _flag(settings, "use_sliding_window"):
         window = None
     n_layer, full = settings["num_hidden_layers"], settings.get("max_window_layers", 28)
     types = settings.get("layer_types")
     if types is None:
         types = ["full_attention"] * min(full, n_layer)
         types += ["sliding_attention"] * (n_layer - len(types))
-    unknown = set(types) - {"full_attention", "sliding_attention"}
-    if unknown:
-        raise CheckpointError(f"layer_types has {', '.join(sorted(unknown))}, which is not there")
+    for name in types:
+        if name not in ("full_attention", "sliding_attention"):
+            raise CheckpointError(f"layer_types has {name!r}, which is not there")
     windows = tuple(window if kind == "sliding_attention" else None for kind in types)
     return windows if any(windows) else None
 
