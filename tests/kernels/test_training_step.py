@@ -9,7 +9,7 @@ import pytest
 import tinygen as tg
 from tinygen.backend import backend_named
 from tinygen.models.diffusion import UNet, UNetConfig
-from tinygen.models.transformer import GPT, GPTConfig
+from tinygen.models.transformer import GPT, GPTConfig, Llama, LlamaConfig
 
 DEVICE = os.environ.get("TINYGEN_TEST_DEVICE", "sim")
 SIM: Any = backend_named(DEVICE)
@@ -20,6 +20,13 @@ LR = 1e-2
 
 def gpt(device: str) -> tuple[Any, Any]:
     model = GPT(GPTConfig(65, 16, 2, 2, 32), rng=tg.random.Generator(0)).to(device)
+    tokens = tg.tensor(np.random.default_rng(0).integers(0, 65, (2, 17)), device=device)
+    return model, lambda: model.loss(tokens[:, :-1], tokens[:, 1:])
+
+
+def llama(device: str) -> tuple[Any, Any]:
+    config = LlamaConfig(65, 16, 2, 4, 32, n_kv_head=2, window=5, qk_norm=True)
+    model = Llama(config, rng=tg.random.Generator(0)).to(device)
     tokens = tg.tensor(np.random.default_rng(0).integers(0, 65, (2, 17)), device=device)
     return model, lambda: model.loss(tokens[:, :-1], tokens[:, 1:])
 
@@ -47,7 +54,7 @@ def steps(family: Any, device: str, optimiser: Any) -> tuple[list[float], dict[s
     return losses, model.state_dict()
 
 
-@pytest.mark.parametrize("family", [gpt, unet])
+@pytest.mark.parametrize("family", [gpt, llama, unet])
 def test_three_steps_of_sgd_leave_the_same_parameters(family: Any) -> None:
     """To 1e-5, a thousandth of a step with a gradient of 1."""
     (losses, state), (found, found_state) = (
@@ -59,7 +66,7 @@ def test_three_steps_of_sgd_leave_the_same_parameters(family: Any) -> None:
         np.testing.assert_allclose(found_state[name], value, rtol=0, atol=1e-5, err_msg=name)
 
 
-@pytest.mark.parametrize("family", [gpt, unet])
+@pytest.mark.parametrize("family", [gpt, llama, unet])
 def test_three_steps_of_adamw_go_down_alike(family: Any) -> None:
     """Losses to 1e-4; of parameters whose gradient is near 0, rounding decides the sign, and AdamW
     makes a whole step of it."""
