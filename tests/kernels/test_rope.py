@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -20,6 +22,10 @@ from on_simulator import (
     out,
     run,
 )
+
+from tinygen import ops
+from tinygen.backend import backend_named
+from tinygen.backend.launch import observed
 
 
 def turned(x: Array, cos: Array, sin: Array, *, interleaved: bool, r: Round) -> tuple[Array]:
@@ -70,3 +76,17 @@ def test_rope(
 def test_every_edge(format: Format, vector: int, mode: int) -> None:
     for repeats, tokens, vectors in ((1, 1, 1), (2, 255, 1), (1, 256, 1), (3, 19, 9), (1, 513, 1)):
         check(tokens, repeats, tokens, vectors, format, vector, mode=mode)
+
+
+@pytest.mark.parametrize("shape", [(5, 4), (2, 1, 5, 4), (1, 4), (1, 1, 5, 4)])
+def test_tables_with_more_axes_are_left_to_plain_ops(shape: tuple[int, ...]) -> None:
+    backend: Any = backend_named("sim")
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((2, 3, 5, 8), np.float32)
+    cos, sin = rng.standard_normal((2, *shape), np.float32)
+    expected = ops.rotate_pairs(x, cos, sin)
+    kernels: list[str] = []
+    with observed(lambda _, kernel: kernels.append(kernel.name)):
+        found = ops.rotate_pairs(*(backend.asarray(a) for a in (x, cos, sin)))
+    assert kernels == (["rope_rotate"] if shape == (5, 4) else [])
+    np.testing.assert_allclose(backend.to_numpy(found), expected, rtol=1e-6, atol=1e-6)

@@ -142,6 +142,7 @@ def test_a_text_longer_than_the_block_is_computed_too_and_dynamic_scaling_sees_i
     x = tokens(1, 12)
     assert np.array_equal(scaled(x[:, :8]).numpy(), plain(x[:, :8]).numpy())
     assert not np.allclose(scaled(x).numpy(), plain(x).numpy(), rtol=1e-6)
+    assert np.array_equal(scaled(x, positions=np.arange(12)).numpy(), scaled(x).numpy())
 
 
 def test_initial_weights_make_a_uniform_guess():

@@ -7,14 +7,23 @@ float64, it is made to compute in float64 too: see `in_float64`.
 
 import json
 from contextlib import contextmanager
+from dataclasses import replace
 from unittest import mock
 
 import numpy as np
 import pytest
 
 import tinygen as tg
-from tinygen.models.transformer import GPT, Llama, from_pretrained, save_pretrained
+from tinygen.models.transformer import (
+    GPT,
+    GPTConfig,
+    Llama,
+    LlamaConfig,
+    from_pretrained,
+    save_pretrained,
+)
 from tinygen.models.transformer.pretrained.places import places
+from tinygen.models.transformer.pretrained.settings import config_of
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -72,7 +81,19 @@ CASES = {
             original_max_position_embeddings=16,
         ),
     ),
-    "llama, yarn": ("Llama", rope("yarn", **YARN, beta_fast=4.0, beta_slow=0.5)),
+    "llama, yarn": (  # whose ramp goes from pair 5.4 to pair 10.2
+        "Llama",
+        {
+            "head_dim": 32,
+            **rope(
+                "yarn",
+                factor=4.0,
+                original_max_position_embeddings=256,
+                beta_fast=4.0,
+                beta_slow=0.5,
+            ),
+        },
+    ),
     "mistral": ("Mistral", {"sliding_window": 5}),
     "mistral, no window": ("Mistral", {"sliding_window": None}),
     "qwen2": ("Qwen2", {"tie_word_embeddings": True}),
@@ -206,6 +227,30 @@ def test_logits_and_gradients_and_the_way_back_of_more_settings(case, tmp_path):
     check(tmp_path / "folder", *BROAD[case])
 
 
+def explicit(settings):
+    """The configuration, with what is derived from its sizes written out."""
+    config = config_of(settings)
+    if isinstance(config, GPTConfig):
+        return config
+    return replace(config, head_dim=config.features, n_kv_head=config.n_groups)
+
+
+@pytest.mark.parametrize("kind", ["GPT2", "Llama", "Mistral", "Qwen2", "Qwen3"])
+def test_what_a_config_leaves_out_is_what_the_package_takes(kind):
+    """All of the package's own defaults; GPT-2's are complete, the others' need sizes."""
+    given = {"vocab_size", "hidden_size", "num_hidden_layers", "intermediate_size"}
+    given |= {"max_position_embeddings", "num_attention_heads"}
+    theirs = getattr(transformers, f"{kind}Config")()
+    whole = theirs.to_dict()
+    few = {name: whole[name] for name in given | {"model_type"} if name in whole}
+    assert explicit(few) == explicit(whole)
+    windowed = {"use_sliding_window": True}
+    if kind.startswith("Qwen"):
+        whole = getattr(transformers, f"{kind}Config")(**windowed).to_dict()
+        assert explicit(few | windowed) == explicit(whole)
+        assert explicit(few | windowed).windows[27:29] == (None, 4096)
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_narrow_folders_are_widened_exactly(dtype, tmp_path):
     model = built("Qwen2", {}).to(getattr(torch, dtype))
@@ -238,12 +283,8 @@ def test_what_was_trained_here_goes_there(kind, tmp_path):
     """Without biases or with a window and biases: the nearest type, zeros for what it has more."""
     rng = tg.random.Generator(0)
     if kind == "GPT2":
-        from tinygen.models.transformer import GPTConfig
-
         model = GPT(GPTConfig(17, 32, 2, 4, 24, bias=False, dropout=0.2), rng=rng).eval()
     else:
-        from tinygen.models.transformer import LlamaConfig
-
         model = Llama(LlamaConfig(17, 32, 2, 4, 24, window=(None, 6), n_kv_head=2), rng=rng)
     save_pretrained(model, tmp_path / "out", shard_bytes=8000)
     theirs = loaded(tmp_path / "out", "auto")

@@ -10,6 +10,7 @@ import numpy as np
 from tinygen import ops
 from tinygen.backend import Array
 from tinygen.errors import DtypeError, ShapeError, UsageError
+from tinygen.leaves import tensor
 from tinygen.testing.bounds import conditioned
 from tinygen.testing.catalogue import register
 from tinygen.testing.catalogue.argument import bad, mask, zeros
@@ -62,6 +63,11 @@ def angles(*shape: int) -> tuple[Any, Any]:
     return zeros(*shape), zeros(*shape)
 
 
+def learned(*shape: int) -> tuple[Any, Any]:
+    cos, sin = (tensor(table, requires_grad=True) for table in angles(*shape))
+    return cos, sin
+
+
 def tables_args(draw: Draw) -> Call:
     batch, T, D = draw.side(most=2), draw.side(), 2 * draw.choice((1, 2, 3))
     x = draw.array((batch, 2, T, D))
@@ -96,9 +102,8 @@ register(
         bad("a vector", ShapeError, lambda: ops.rotate_pairs(zeros(4), *angles(2))),
         bad("other tokens", ShapeError, lambda: ops.rotate_pairs(zeros(2, 4), *angles(3, 2))),
         bad("one pair for all", ShapeError, lambda: ops.rotate_pairs(zeros(2, 4), *angles(2, 1))),
-        bad(
-            "two axes too many", ShapeError, lambda: ops.rotate_pairs(zeros(2, 4), *angles(1, 2, 2))
-        ),
+        bad("too many axes", ShapeError, lambda: ops.rotate_pairs(zeros(2, 4), *angles(1, 2, 2))),
+        bad("learned angles", DtypeError, lambda: ops.rotate_pairs(zeros(2, 4), *learned(2, 2))),
     ),
 )
 
