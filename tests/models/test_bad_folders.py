@@ -6,6 +6,8 @@ import shutil
 import numpy as np
 import pytest
 from folders import SIZES, built, llama_folder, rewritten, tokens
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tinygen.errors import CheckpointError
 from tinygen.models.transformer import (
@@ -19,6 +21,35 @@ from tinygen.models.transformer import (
 def folder(tmp_path):
     """A Llama in several files."""
     return llama_folder(tmp_path)
+
+
+@settings(max_examples=40)
+@given(data=st.data())
+def test_a_folder_that_was_damaged_at_random_loads_or_is_refused(tmp_path_factory, data):
+    """A byte or a setting of one file is another, or the file is cut: never another error."""
+    folder = llama_folder(tmp_path_factory.mktemp("damaged"))
+    names = sorted(path.name for path in folder.iterdir())
+    path = folder / data.draw(st.sampled_from([*names, "config.json", "config.json"]))
+    content = bytearray(path.read_bytes())
+    if path.name == "config.json" and data.draw(st.booleans()):
+        table = json.loads(content)
+        value = data.draw(
+            st.sampled_from([None, -1, 0, 1, 2.5, 1e300, 10**30, "x", "", [], {}, True, [None]])
+        )
+        table[data.draw(st.sampled_from(sorted(table)))] = value
+        content = bytearray(json.dumps(table).encode())
+    elif data.draw(st.booleans()):
+        del content[data.draw(st.integers(0, len(content) - 1)) :]
+    else:
+        place = data.draw(st.integers(0, min(len(content), 1500) - 1))
+        content[place] = data.draw(st.sampled_from(list(b'0123456789-.eE{}[]",:ntf \xff\x00')))
+    path.write_bytes(content)
+    message = ""
+    try:
+        from_pretrained(folder)
+    except CheckpointError as error:
+        message = str(error)
+    assert "\n" not in message
 
 
 def test_every_tensor_that_does_not_fit_is_listed(folder):
