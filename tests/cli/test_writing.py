@@ -102,7 +102,11 @@ def test_what_cannot_be_asked_for_is_explained(refused, tmp_path) -> None:
     for options, code, words in [
         (("--regex", "("), 2, "cannot be read at position 1: a group is not closed"),
         (("--regex", "[0-9]+"), 2, "no tokens of the vocabulary"),
-        (("--regex", "[a-z]{30}", "--tokens", "20"), 2, "needs 30 tokens or more, and 20 are left"),
+        (
+            ("--regex", "[a-z]{30}", "--tokens", "20"),
+            2,
+            "needs 30 tokens to be met, and 20 are left",
+        ),
         (("--regex", "a", "--json-schema", "{}"), 2, "regex stands beside json_schema"),
         (("--json-schema", "nowhere.json"), 3, "cannot read the JSON schema nowhere.json"),
         (("--json-schema", str(tmp_path / "torn.json")), 3, "torn.json is no valid JSON"),

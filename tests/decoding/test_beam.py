@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tables import TableModel, all_texts, log_prob
 
-from tinygen.decoding import LogitBias, NoRepeatNGram, Sampler, beam_search, sample
+from tinygen.decoding import NoRepeatNGram, RepetitionPenalty, Sampler, beam_search, sample
 from tinygen.errors import UsageError
 
 V = 3
@@ -83,15 +83,26 @@ def test_what_all_beams_agree_on_is_told_before_the_end():
     assert len(list(steps)) == 49
 
 
-def test_a_bias_that_makes_scores_rise_does_not_end_the_search_early():
-    """With positive scores a longer text may still overtake a complete one."""
+def test_where_scores_rise_a_later_text_may_still_win():
+    """Ending at once scores -0.1 and going on -0.5, but then every token adds 5."""
     model = TableModel(V, 0)
     model.table[:] = 0.0
-    bias = LogitBias({0: 1.0, 1: 5.0})
-    steps = beam_search(
-        model, np.array([[0]]), max_new_tokens=3, beams=27, processors=[bias], end=0
-    )
+
+    def rising(contexts, logits):
+        first = np.array([-0.1, -0.5, -0.5])
+        return np.stack([first if not len(c.added) else np.array([4.0, 5, 5]) for c in contexts])
+
+    steps = beam_search(model, np.array([[0]]), max_new_tokens=3, processors=[rising], end=0)
     assert found(steps)[0] == (1, 1, 1)
+
+
+@pytest.mark.parametrize("processors", [(), (RepetitionPenalty(0.9), NoRepeatNGram(50))])
+def test_where_scores_fall_the_search_ends_with_the_certain_winner(processors):
+    model = TableModel(V, 0)
+    model.table[:] = [9.0, 0.0, 0.0]
+    options = {"max_new_tokens": 10**6, "end": 0, "processors": processors}
+    steps = beam_search(model, np.array([[0]]), **options)
+    assert found(steps)[0] == (0,)
 
 
 def test_bad_input_is_explained():

@@ -17,7 +17,7 @@ from tinygen.decoding import (
     sample,
     sample_speculatively,
 )
-from tinygen.decoding.constraints import automaton_of
+from tinygen.decoding.constraints import automaton_of, lifting
 from tinygen.decoding.constraints.integers import integers_between
 from tinygen.decoding.processors import Context
 from tinygen.errors import UsageError
@@ -87,6 +87,18 @@ def test_the_first_token_has_the_distribution_among_the_completable():
         found = constraint([Context(PROMPT[0], 1, budget)], logits)
         assert np.flatnonzero(found[0] > -np.inf).tolist() == allowed
         assert np.array_equal(found[0][allowed], logits[0][allowed])
+
+
+@given(st.sampled_from(PATTERNS), st.integers(5, 9), st.integers(0, 9))
+def test_where_distances_are_counted_in_bytes_the_text_matches_too(pattern, budget, seed):
+    exact = Constraint.regex(pattern, PIECES)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(lifting, "EXACT", 0)
+        by_bytes = Constraint.regex(pattern, PIECES)
+        pairs = Constraint.regex("(ab)+", [b"ab"])  # no byte is a token by itself
+    assert (by_bytes.tokens.distances >= exact.tokens.distances).all()
+    assert pairs.tokens.distances[0] == 1
+    assert re.fullmatch(pattern, run(by_bytes, PIECES, budget, seed=seed)[0].decode())
 
 
 def test_a_wide_beam_finds_the_likeliest_text_that_matches():
@@ -193,7 +205,7 @@ def test_a_schema_that_cannot_be_bound_is_explained(schema, message):
 def test_impossible_constraints_are_explained():
     with pytest.raises(UsageError, match="no tokens of the vocabulary"):
         Constraint.regex("abc", [b"a", b"b", None])
-    with pytest.raises(UsageError, match="needs 6 tokens or more, and 5 are left; allow more"):
+    with pytest.raises(UsageError, match="needs 6 tokens to be met, and 5 are left; allow more"):
         run(Constraint.regex("a{6}b*", [b"a", b"b"]), [b"a", b"b"], 5)
     with pytest.raises(UsageError, match="for 2 tokens, and the model has 3"):
         run(Constraint.regex("a", [b"a", b"b"]), [b"a", b"b", b"c"], 5)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from tables import TableModel, assert_distributed, log_prob, texts
+from tables import TableModel, TableSession, assert_distributed, log_prob, texts
 
 import tinygen as tg
 from tinygen.decoding import (
@@ -92,13 +92,30 @@ def test_a_speculation_with_the_model_itself_keeps_every_proposal():
     """q = p is never refused: each round reads all proposals and adds one token more."""
     model = TableModel(V, "large")
     sessions = []
-    model.session = lambda: sessions.append(type(MODEL).session(model)) or sessions[-1]
+    model.session = lambda: sessions.append(TableSession(model)) or sessions[-1]
     rng = tg.random.Generator(0)
     steps = sample_speculatively(
         model, MODEL, np.array([PROMPT]), max_new_tokens=12, proposals=3, rng=rng
     )
     assert len(list(steps)) == 12
     assert sessions[0].reads == [len(PROMPT) + 3, 4, 4]
+
+
+@pytest.mark.parametrize("proposals", [1, 3])
+def test_both_models_read_the_text_that_was_written(proposals):
+    """A draft model that proposes after another text is no less exact, and of no use."""
+    model, draft, sessions = TableModel(V, "large"), TableModel(V, "small"), []
+    for each in (model, draft):
+        each.session = lambda each=each: sessions.append(TableSession(each)) or sessions[-1]
+    rng = tg.random.Generator(3)
+    options = {"max_new_tokens": 30, "proposals": proposals, "rng": rng}
+    steps = sample_speculatively(model, draft, np.array([PROMPT]), **options)
+    text = [*PROMPT, *(int(s.tokens[0]) for s in steps)]
+    proposed = sessions[1].text[0].tolist()
+    assert len(proposed) > len(text) - proposals - 3
+    assert (
+        proposed[: len(text)] == text[: len(proposed)] or proposed[:-1] == text[: len(proposed) - 1]
+    )
 
 
 @pytest.mark.parametrize("proposals", [1, 3, 8])

@@ -85,8 +85,8 @@ class _Search:
         self.best: Hypothesis | None = None
         if ending.reached(start):
             self.best, self.growing = self.growing[0], []
-        self.falling = True
-        """Whether no score was above 0 so far, so that totals only fall."""
+        self.falling = all(getattr(p, "never_above_zero", False) for p in processors)
+        """Whether no score can be above 0, so that totals only fall."""
 
     def steps(self, session: Session, fresh: Tokens, count: int) -> Iterator[Step]:
         told = 0
@@ -110,7 +110,6 @@ class _Search:
         require_finite(logits.max(axis=-1))
         contexts = [h.row.context for h in self.growing]
         scores = processed(self.processors, contexts, log_probs, dead_ends=True)
-        self.falling = self.falling and float(scores.max()) <= 0
         totals = np.array([h.total for h in self.growing])[:, None] + scores
         going: list[tuple[Hypothesis, int, int]] = []
         for parent, token in _likeliest_first(totals, 2 * self.beams):

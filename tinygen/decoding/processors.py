@@ -2,7 +2,9 @@
 
 A processor is any function `(contexts, logits) -> logits`: one `Context` a row of the batch, and
 the logits (B, V) in float64, of which it returns a changed copy. It must depend on these alone, for
-beam search and speculative sampling ask about texts that are dropped again.
+beam search and speculative sampling ask about texts that are dropped again. One that makes no score
+of 0 or less positive may say so by an attribute `never_above_zero`: beam search, which gives it
+log-probabilities, then ends as soon as nothing can overtake the best text.
 
     def no_digits(contexts, logits):
         return np.where(is_digit, -np.inf, logits)
@@ -83,6 +85,8 @@ class RepetitionPenalty:
     """Scores of tokens that stand in the text already, prompt included: divided by `penalty` where
     positive, multiplied where negative (Keskar et al. 2019, section 4.1)."""
 
+    never_above_zero = True
+
     def __init__(self, penalty: float) -> None:
         self.penalty = number("repetition penalty", penalty, above=0)
 
@@ -110,6 +114,8 @@ class FrequencyPenalty:
 
 class NoRepeatNGram:
     """No sequence of n tokens comes twice, prompt included (Paulus et al. 2018, section 2.5)."""
+
+    never_above_zero = True
 
     def __init__(self, n: int) -> None:
         self.n = integer("no-repeat n-gram: n", n, least=1)

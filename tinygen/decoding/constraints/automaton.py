@@ -8,6 +8,7 @@ no text can be completed are cut off. So every byte that has a transition can be
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -22,6 +23,9 @@ LARGEST = 20_000
 """States of a deterministic automaton, at most; fragments may have ten times as many."""
 
 NOWHERE = -1
+
+NEVER = np.iinfo(np.int64).max
+"""The distance of a state from which no text can be completed."""
 
 
 @dataclass(frozen=True)
@@ -138,15 +142,28 @@ def _deterministic(fragments: _Fragments, end: int) -> tuple[list[Any], list[boo
 def _cut(rows: list[Any], accepts: list[bool]) -> Automaton:
     """Without transitions to states from which nothing is accepted."""
     after, accepting = np.stack(rows), np.array(accepts)
-    alive = accepting.copy()
-    while True:
-        grown = alive | (alive[after] & (after != NOWHERE)).any(axis=1)
-        if (grown == alive).all():
-            break
-        alive = grown
+    targets = {i: np.unique(row[row != NOWHERE]).tolist() for i, row in enumerate(after)}
+    alive = distances(accepting, targets) != NEVER
     if not alive[0]:
         raise UsageError("the constraint cannot be met: no text at all matches it.")
     return Automaton(np.where(alive[after], after, np.int32(NOWHERE)), accepting)
+
+
+def distances(accepts: Any, targets: Mapping[int, Sequence[int]]) -> Any:
+    """(S,): the least number of steps from each state to one that `accepts`, `NEVER` where there is
+    no way; a step leads from a state, if it is among them, to each of its `targets`."""
+    sources: dict[int, list[int]] = {}
+    for state, reached in targets.items():
+        for target in reached:
+            sources.setdefault(target, []).append(state)
+    found, steps = np.full(len(accepts), NEVER), 0
+    layer = {state for state in targets if accepts[state]}
+    while layer:
+        found[list(layer)] = steps
+        steps += 1
+        before = {source for state in layer for source in sources.get(state, ())}
+        layer = {state for state in before if found[state] == NEVER}
+    return found
 
 
 def _too_large() -> UsageError:

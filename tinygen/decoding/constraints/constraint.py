@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.decoding.constraints.automaton import NOWHERE, automaton_of
+from tinygen.decoding.constraints.automaton import NEVER, NOWHERE, automaton_of
 from tinygen.decoding.constraints.json_schema import language_of_schema
 from tinygen.decoding.constraints.language import Language
-from tinygen.decoding.constraints.lifting import NEVER, TokenAutomaton
+from tinygen.decoding.constraints.lifting import TokenAutomaton
 from tinygen.decoding.constraints.regex import parse
 from tinygen.decoding.processors import Context
 from tinygen.decoding.rows import Ends, end_tokens
@@ -33,6 +33,8 @@ class Constraint:
     ends where nothing can follow. The last tokens of the budget go to completing the text: what
     `max_new_tokens` cuts off is a whole text too. Raises UsageError where that is impossible.
     """
+
+    never_above_zero = True
 
     def __init__(self, language: Language, vocabulary: Vocabulary, end: Ends = ()) -> None:
         self.size = len(vocabulary)
@@ -70,8 +72,8 @@ class Constraint:
             needed = self.tokens.distances[state]
             if needed > context.budget:
                 raise UsageError(
-                    f"the constraint needs {needed} tokens or more, and {context.budget} are left; "
-                    "allow more tokens."
+                    f"the constraint needs {needed} tokens to be met, and {context.budget} are "
+                    "left; allow more tokens."
                 )
             tokens, targets = self.tokens.moves(state)
             allowed = tokens[self.tokens.distances[targets] < context.budget]

@@ -6,17 +6,18 @@ array operations as the longest token has bytes; it is done once, when the state
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygen.decoding.constraints.automaton import NOWHERE, Automaton
+from tinygen.decoding.constraints.automaton import NOWHERE, Automaton, distances
 from tinygen.decoding.sampler import Tokens
 from tinygen.decoding.text import Vocabulary
 
-NEVER = np.iinfo(np.int64).max
-"""The distance of a state from which no text can be completed."""
+EXACT = 10_000_000
+"""States times tokens up to which distances are counted in tokens: half a second's work."""
 
 
 class Moves(NamedTuple):
@@ -62,21 +63,27 @@ class TokenAutomaton:
 
     @cached_property
     def distances(self) -> Any:
-        """(S,): how many tokens complete a text from each state at the least; `NEVER` where none
-        do, or where no tokens lead."""
-        targets: dict[int, Tokens] = {}
+        """(S,): how many tokens complete a text from each state; `NEVER` where none
+        do.
+
+        The least number, unless there are so many states and tokens that it would take long: then
+        the number of bytes, if each byte that may come is a token by itself.
+        """
+        many = len(self.automaton.after) * len(self._tokens) > EXACT
+        single = self._bytes[self._lengths == 1, 0]
+        wanted = np.flatnonzero((self.automaton.after != NOWHERE).any(axis=0))
+        if many and np.isin(wanted, single).all():
+            return self._distances_by(lambda state: np.unique(self.automaton.after[state]))
+        return self._distances_by(lambda state: np.unique(self.moves(state).targets))
+
+    def _distances_by(self, following: Callable[[int], Any]) -> Any:
+        """The least numbers of steps to a state that accepts, by those that steps lead to."""
+        targets: dict[int, Any] = {}
         waiting = [0]
         while waiting:
             state = waiting.pop()
             if state not in targets:
-                targets[state] = np.unique(self.moves(state).targets)
-                waiting += targets[state].tolist()
-        distances = np.full(len(self.automaton.after), NEVER)
-        distances[[state for state in targets if self.automaton.accepts[state]]] = 0
-        changed, steps = True, 0
-        while changed:
-            changed, steps = False, steps + 1
-            for state, following in targets.items():
-                if distances[state] == NEVER and (distances[following] == steps - 1).any():
-                    distances[state], changed = steps, True
-        return distances
+                found = following(state)
+                targets[state] = found[found != NOWHERE].tolist()
+                waiting += targets[state]
+        return distances(self.automaton.accepts, targets)
