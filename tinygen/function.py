@@ -89,6 +89,10 @@ class Function:
     """`forward` copies or converts numbers and computes none, so that bfloat16 is as good as any;
     every other op without kernels for bfloat16 computes in float32 and rounds its results."""
 
+    rounds_once: ClassVar[bool] = False
+    """`forward` is one operation an element, which an array library does for bfloat16 as it would
+    be done here: in float32, rounded once."""
+
     primitives: ClassVar[tuple[str, ...]] = ()
     """What `forward` and `backward` call of the back end, where there is a `reference`: it runs
     instead on a device that does not offer all of these."""
@@ -231,6 +235,8 @@ class Function:
     ) -> bool:
         """Whether there is bfloat16 among the inputs, and neither kernels for it nor mere moves."""
         if cls.views or cls.any_dtype or not has_bfloat16(arrays):
+            return False
+        if cls.rounds_once and of_one_form(arrays):
             return False
         served = cls.primitives and backend.partial
         return not (served and backend.offers(cls.primitives, arrays, params))
@@ -395,5 +401,5 @@ def form_of(edge: Edge) -> tuple[tuple[int, ...], Any]:
 
 
 # Tensor and Function refer to each other; each needs the other only when called.
-from tinygen.promotion import has_bfloat16, in_float32, promote  # noqa: E402
+from tinygen.promotion import has_bfloat16, in_float32, of_one_form, promote  # noqa: E402
 from tinygen.tensor import Tensor as _Tensor  # noqa: E402

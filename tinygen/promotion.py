@@ -30,6 +30,13 @@ def has_bfloat16(arrays: Sequence[Array]) -> bool:
     return any(is_bfloat16(getattr(x, "dtype", None)) for x in arrays)
 
 
+def of_one_form(arrays: Sequence[Array]) -> bool:
+    """Whether all are arrays of one dtype and one shape, so that nothing is converted, and no
+    gradient summed, on the way."""
+    forms = {(getattr(x, "dtype", None), getattr(x, "shape", None)) for x in arrays}
+    return len(forms) == 1 and (None, None) not in forms
+
+
 def in_float32(apply: Callable[..., Any], inputs: Sequence[Any], params: dict[str, Any]) -> Any:
     """What `apply` makes of inputs of which some are bfloat16, by way of float32: each result is
     rounded once. NumPy's own arithmetic of it is in steps of 8 bits, and ends in float32 at the

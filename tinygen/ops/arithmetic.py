@@ -25,6 +25,8 @@ class Arithmetic(Function):
 class Add(Arithmetic):
     """z = x + y;  dx = g,  dy = g."""
 
+    rounds_once = True
+
     def forward(self, x: Array, y: Array) -> Array:
         return self.xp.add(x, y)
 
@@ -35,6 +37,8 @@ class Add(Arithmetic):
 class Subtract(Arithmetic):
     """z = x - y;  dx = g,  dy = -g."""
 
+    rounds_once = True
+
     def forward(self, x: Array, y: Array) -> Array:
         return self.xp.subtract(x, y)
 
@@ -44,6 +48,8 @@ class Subtract(Arithmetic):
 
 class Multiply(Arithmetic):
     """z = x y;  dx = g y,  dy = g x."""
+
+    rounds_once = True
 
     def forward(self, x: Array, y: Array) -> Array:
         match self.needs:  # a factor is kept only for the other one's gradient

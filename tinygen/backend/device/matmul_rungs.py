@@ -30,8 +30,8 @@ RUNGS = {
     "tiled": Rung("matmul_simt.cu", (32, 32), (32, 8), 32),
     "registers": Rung("matmul_simt.cu", (128, 128), (256,), 8),
     "splits": Rung("matmul_splits.cu", (128, 128), (256,), 16, bits=32, least=80),
-    "mma": Rung("matmul_mma.cu", (128, 128), (256,), 32, aligned=8, bits=16, least=80),
     "wgmma_parts": Rung("matmul_wgmma.cu", (128, 128), (384,), 64, bits=32, least=90),
+    "mma": Rung("matmul_mma.cu", (128, 128), (256,), 32, aligned=8, bits=16, least=80),
     "wgmma": Rung("matmul_wgmma.cu", (128, 128), (384,), 64, aligned=8, bits=16, least=90),
 }
 BY_TMA = ("wgmma_parts", "wgmma")
