@@ -1,7 +1,4 @@
-"""An NVIDIA GPU: CuPy's arrays and functions. The only file that names cupy.
-
-No GPU has run it yet (docs/gpu-todo.md).
-"""
+"""An NVIDIA GPU: CuPy's arrays and functions. The only file that names cupy."""
 
 from __future__ import annotations
 
@@ -95,7 +92,7 @@ class CupyBackend(Primitives):
         shared: int,
     ) -> None:
         """What `launch` calls once the arguments are in order."""
-        key = kernel.module, kernel.name, shared
+        key = kernel, shared
         function = self._functions.get(key)
         if function is None:
             loaded = self._loaded(kernel)
@@ -104,8 +101,11 @@ class CupyBackend(Primitives):
             self._functions[key] = function = loaded.kernel
         # A null pointer is a 64-bit zero; CuPy takes the scalars of NumPy as they are.
         pointers = [0 if argument is None else argument for argument in args]
-        with self.device:
+        if self.cupy.cuda.runtime.getDevice() == self.device.id:
             function(grid, block, tuple(pointers), shared)
+        else:
+            with self.device:
+                function(grid, block, tuple(pointers), shared)
 
     def span(self, array: Any) -> Any:
         """The memory from the first element of a view to its last."""

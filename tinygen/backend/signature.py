@@ -43,6 +43,9 @@ CODES = {
 }
 """C++'s names of types and NumPy's letters; OTHER where NumPy has none."""
 
+SCALARS = {letter: np.dtype(letter).type for letter in set(CODES.values()) - {"v", OTHER}}
+"""The scalars of NumPy that most values are."""
+
 HALVES = ("__half", "__nv_bfloat16")
 
 COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
@@ -104,7 +107,8 @@ def require_arguments(
     require_count(kernel, parameters, values)
     for parameter, value in zip(parameters, values, strict=True):
         if parameter.kind == VALUE:
-            require_value(kernel, parameter, value)
+            if type(value) is not SCALARS.get(parameter.type):
+                require_value(kernel, parameter, value)
         else:
             require_array(kernel, parameter, value, array_type)
 

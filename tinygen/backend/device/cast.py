@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from tinygen.backend.device.launching import (
-    TYPES,
     blocks,
     contiguous,
+    has_type,
     persistent,
     transpose,
     transposed,
@@ -32,10 +32,7 @@ def astype(backend: Any, x: Array, dtype: Any) -> Array:
     """x as `dtype` in memory of its own, from and to floats of 16 and 32 bits by a kernel."""
     dtype = np.dtype(dtype)
     if not (
-        {x.dtype.name, dtype.name} <= TYPES.keys()
-        and x.size
-        and backend.kernels
-        and backend.launches
+        has_type(x.dtype) and has_type(dtype) and x.size and backend.kernels and backend.launches
     ):
         return x.astype(dtype)
     if not x.flags.c_contiguous:

@@ -56,6 +56,12 @@ def _type_named(dtype: Any) -> str:
     return TYPES[dtype.name]  # of which NumPy makes the name anew each time
 
 
+@cache
+def has_type(dtype: Any) -> bool:
+    """Whether kernels know this dtype."""
+    return dtype.name in TYPES
+
+
 def contiguous(backend: Any, x: Array) -> Array:
     """x, or a copy whose elements lie in order: of transposed matrices by a kernel."""
     if x.flags.c_contiguous:
@@ -69,7 +75,7 @@ def contiguous(backend: Any, x: Array) -> Array:
 def transposed(x: Array) -> tuple[int, int, int] | None:
     """(batch, rows, columns) of the matrices in memory of which x is the transposed view, whatever
     axes rows and columns are made of; None if x is no such view of a kernel's dtype."""
-    if x.dtype.name not in TYPES or not x.size:
+    if not has_type(x.dtype) or not x.size:
         return None
     axes = [(stride, n) for stride, n in zip(x.strides, x.shape, strict=True) if n > 1]
     order = sorted(range(len(axes)), key=lambda i: -axes[i][0])  # as they lie in memory

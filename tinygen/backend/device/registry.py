@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from tinygen.arguments import FLOATS
@@ -28,8 +29,15 @@ class Launcher:
     fits: Fits
 
     def suits(self, arrays: Sequence[Array], params: Mapping[str, Any]) -> bool:
-        floats = [a for a in arrays if getattr(getattr(a, "dtype", None), "kind", "") in FLOATS]
-        return all(a.dtype.name in self.dtypes for a in floats) and self.fits(arrays, params)
+        dtypes = {a.dtype for a in arrays if hasattr(a, "dtype")}
+        served = all(name is None or name in self.dtypes for name in map(_float_named, dtypes))
+        return served and self.fits(arrays, params)
+
+
+@cache
+def _float_named(dtype: Any) -> str | None:
+    """The name of a dtype of floats, which NumPy makes anew each time; None for any other."""
+    return str(dtype.name) if dtype.kind in FLOATS else None
 
 
 LAUNCHERS: dict[str, Launcher] = {}
