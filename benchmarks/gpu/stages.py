@@ -52,7 +52,7 @@ def sanitizer(check: str) -> Stage:
             return {"passed": quick, "skipped": "compute-sanitizer is not installed"}
         command = [tool, "--tool", check, "--error-exitcode", "9", sys.executable, "-m", "pytest"]
         done = subprocess.run(
-            [*command, "-q", "-n0", "-x", *kernel_tests()],
+            [*command, "-q", "-n0", "-x", "-p", "benchmarks.gpu.unpooled", *kernel_tests()],
             env=_environment(device),
             capture_output=True,
             text=True,
