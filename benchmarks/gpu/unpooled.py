@@ -1,10 +1,10 @@
-"""A plugin of pytest for sanitizers: every array in memory of its own, so that reading beyond one is
-seen, which CuPy's pool would hide."""
+"""A plugin of pytest for sanitizers: every array in memory of its own, so that they see an access
+beyond it, which CuPy's pool would hide."""
+
+from contextlib import suppress
 
 from tinygen.backend import backend_named
 from tinygen.errors import UnavailableError
 
-try:
+with suppress(UnavailableError):  # the simulator has no pool
     backend_named("cuda:0").cupy.cuda.set_allocator(None)
-except UnavailableError:
-    pass  # the simulator has no pool

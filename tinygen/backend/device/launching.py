@@ -48,11 +48,12 @@ def has_elements(arrays: Sequence[Array], *_: Any) -> bool:
 
 
 def type_of(x: Array) -> str:
-    return _type_named(x.dtype)
+    return type_named(x.dtype)
 
 
 @cache
-def _type_named(dtype: Any) -> str:
+def type_named(dtype: Any) -> str:
+    """The kernels' name of a dtype."""
     return TYPES[dtype.name]  # of which NumPy makes the name anew each time
 
 

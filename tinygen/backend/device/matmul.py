@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygen.backend.device.launching import bias_gradient, column_sums, type_of
+from tinygen.backend.device.launching import bias_gradient, column_sums, type_named, type_of
 from tinygen.backend.device.matmul_parts import PARTS, in_parts
 from tinygen.backend.device.matmul_rungs import (
     BY_TMA,
@@ -34,6 +35,9 @@ MOST_SPLITS = 16
 STEPS_OF_A_SPLIT = 4
 """Steps along K that a part of a split product has at least."""
 
+
+ARRAYS = ("BIAS", "SLOPE", "SCALE", "RESIDUAL")
+"""What an epilogue may read and write beside C."""
 
 LARGEST = 2**31 - 2**12
 """What kernels count in 32 bits: rows, columns, terms and tiles of a product."""
@@ -128,10 +132,9 @@ class Epilogue(NamedTuple):
         return {"ACTIVATION": self.activation, **({"GRADIENT": 1} if self.gradient else {})}
 
     @property
-    def present(self) -> dict[str, object]:
-        """Which of the arrays there are, for a kernel that is compiled for these alone."""
-        names = ("BIAS", "SLOPE", "SCALE", "RESIDUAL")
-        return {name: int(x is not None) for name, x in zip(names, self.arrays, strict=True)}
+    def present(self) -> tuple[bool, ...]:
+        """Which of the arrays there are: wgmma's kernel is compiled for these alone."""
+        return tuple([x is not None for x in self.arrays])
 
 
 def _multiply(
@@ -146,29 +149,78 @@ def _multiply(
     splits: int,
 ) -> None:
     """product (batch, M, N), or its parts (batch, splits, M, N) in float32."""
+    if not product.size:
+        return
     count, (M, N), K = len(product), product.shape[-2:], left.array.shape[2]
-    blocks = -(-M // step.tile[0]) * -(-N // step.tile[1]) * count * splits
-    special: dict[str, object] = {}
+    slope = end.arrays[1]
+    staged = name in BY_TMA and can_stage(product, slope, gradient=end.gradient)
+    four = aligned_at(backend, left, 4) and aligned_at(backend, right, 4)
+    made = _planned(
+        (name, step, backend.multiprocessors),
+        (count, M, N, K, splits),
+        (left[1:], right[1:]),
+        (left.array.dtype, product.dtype),
+        (end.activation, end.gradient, end.present),
+        staged=staged,
+        four=four,
+    )
     if name in BY_TMA:
-        blocks = min(blocks, backend.multiprocessors)
-        slope = end.arrays[1]
-        staged = can_stage(product, slope, gradient=end.gradient)
         factors = windows(backend, left, right, product, slope, step.tile, staged=staged)
-        strides, numbers = [N, M * N], [count, splits]
-        special = {"BN": step.tile[1], "STAGED": int(staged), **end.present}
-        if name == "wgmma_parts":
-            special |= {"IN": "bf16", "FACTOR_PARTS": PARTS}
     else:
         factors = [backend.span(x.array) for x in (left, right)]
-        strides, numbers = [left.row, right.row, N, left.batch, right.batch, M * N], [splits]
+    args = [*factors, product, *end.arrays, sums, *made.numbers]
+    launch(backend, made.kernel, (made.blocks,), step.block, args, made.shared)
+
+
+class Plan(NamedTuple):
+    """What products of one form share: the kernel, its grid and bytes of dynamic shared memory, and
+    the numbers that follow its arrays."""
+
+    kernel: Kernel
+    blocks: int
+    shared: int
+    numbers: tuple[Any, ...]
+
+
+@lru_cache(4096)
+def _planned(
+    rung: tuple[str, Rung, int],
+    sizes: tuple[int, ...],
+    factors: tuple[tuple[bool, int, int], tuple[bool, int, int]],
+    dtypes: tuple[Any, Any],
+    end: tuple[str, bool, tuple[bool, ...]],
+    *,
+    staged: bool,
+    four: bool,
+) -> Plan:
+    """`factors`: transposed, row and batch of each `Matrix`; `end`: what `Epilogue` has; `four`:
+    whether rows of both begin at multiples of 16 bytes."""
+    (name, step, multiprocessors), (count, M, N, K, splits) = rung, sizes
+    (left_turned, *left), (right_turned, *right) = factors
+    activation, gradient, present = end
+    blocks = -(-M // step.tile[0]) * -(-N // step.tile[1]) * count * splits
+    given: dict[str, object] = {"ACTIVATION": activation, **({"GRADIENT": 1} if gradient else {})}
+    as_parts = {"IN": "bf16", "FACTOR_PARTS": PARTS}
+    given |= as_parts if name == "wgmma_parts" else {"IN": type_named(dtypes[0])}
+    given["OUT"] = type_named(dtypes[1])
+    given |= {"TRANSPOSE_A": int(left_turned), "TRANSPOSE_B": int(right_turned)}
+    kernel = f"matmul_{name}"
+    if name in BY_TMA:
+        kernel, blocks = "matmul_wgmma", min(blocks, multiprocessors)
+        apart, counts = [N, M * N], [count, splits]
+        given |= {"BN": step.tile[1], "STAGED": int(staged)}
+        given |= {name: int(there) for name, there in zip(ARRAYS, present, strict=True)}
+    else:
+        apart, counts = [left[0], right[0], N, left[1], right[1], M * N], [splits]
     if name in ("registers", "splits"):
-        four = aligned_at(backend, left, 4) and aligned_at(backend, right, 4)
-        special = {"VECTOR": 4 if four and left.array.itemsize == 4 else 1}
-    kernel = _kernel(name, left, right, product, end, special)
-    args = [*factors, product, *end.arrays, sums, *(np.int32(n) for n in (M, N, K))]
-    args += [np.int64(n) for n in strides] + [np.int32(n) for n in numbers]
-    if product.size:
-        launch(backend, kernel, (blocks,), step.block, args, _shared(name, step, kernel))
+        given["VECTOR"] = 4 if four and dtypes[0].itemsize == 4 else 1
+    numbers = (
+        *(np.int32(n) for n in (M, N, K)),
+        *(np.int64(n) for n in apart),
+        *(np.int32(n) for n in counts),
+    )
+    shared = _shared(name, step, left_turned, right_turned)
+    return Plan(Kernel(step.file, kernel, **given), blocks, shared, numbers)
 
 
 def _add(backend: Any, parts: Array, c: Array, end: Epilogue) -> None:
@@ -194,23 +246,13 @@ def _at_pairs(backend: Any, x: Array | None) -> Array | None:
     return x if x is None or backend.address(x) % 8 == 0 else x.copy()
 
 
-def _kernel(
-    name: str, left: Matrix, right: Matrix, c: Array, end: Epilogue, special: dict[str, object]
-) -> Kernel:
-    layout = {"TRANSPOSE_A": int(left.transposed), "TRANSPOSE_B": int(right.transposed)}
-    types = {"IN": special.get("IN") or type_of(left.array), "OUT": type_of(c)}
-    definitions = {**types, **end.definitions, **layout, **special}
-    kernel = "matmul_wgmma" if name in BY_TMA else f"matmul_{name}"
-    return Kernel(RUNGS[name].file, kernel, **definitions)
-
-
-def _shared(name: str, step: Rung, kernel: Kernel) -> int:
+def _shared(name: str, step: Rung, left_turned: bool, right_turned: bool) -> int:
     """Bytes of dynamic shared memory: the stages of two tiles, as the kernels lay them out."""
     if name in BY_TMA:
         return shared_bytes(name, step.tile, step.k_step)
     if name not in ("mma", "splits"):
         return 0
-    given, (bm, bn), k = dict(kernel.definitions), step.tile, step.k_step
-    a = k * (bm + 8) if given["TRANSPOSE_A"] else bm * (k + 8)
-    b = bn * (k + 8) if given["TRANSPOSE_B"] else k * (bn + 8)
+    (bm, bn), k = step.tile, step.k_step
+    a = k * (bm + 8) if left_turned else bm * (k + 8)
+    b = bn * (k + 8) if right_turned else k * (bn + 8)
     return 2 * STAGES[name] * (PARTS if name == "splits" else 1) * (a + b)
