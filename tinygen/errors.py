@@ -97,3 +97,18 @@ class OutOfRangeError(TinygenError, IndexError):
 
 class GraphError(TinygenError, RuntimeError):
     """The gradient that was asked for cannot be computed from this graph."""
+
+
+def explained(op: str, error: Exception, arrays: Sequence[Any]) -> TinygenError:
+    """NumPy's complaint as the documented error, with the op and the caller's shapes."""
+    kinds = {
+        ValueError: ShapeError,
+        TypeError: DtypeError,
+        OverflowError: DtypeError,  # a Python number that the dtype cannot hold
+        IndexError: OutOfRangeError,
+    }
+    kind = next(ours for theirs, ours in kinds.items() if isinstance(error, theirs))
+    given = ", ".join(
+        f"{a.dtype}{list(a.shape)}" if hasattr(a, "shape") else repr(a) for a in arrays
+    )
+    return kind(f"{op}: {error}. The inputs were {given}; check their shapes, axes and dtypes.")

@@ -31,7 +31,7 @@ from tinygen.backend import (
     raw,
     require_one_device,
 )
-from tinygen.errors import DtypeError, GraphError, OutOfRangeError, ShapeError, TinygenError
+from tinygen.errors import DtypeError, GraphError, TinygenError, explained
 from tinygen.grad_mode import mode
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ class Function:
         except TinygenError:
             raise
         except (ValueError, TypeError, IndexError, OverflowError) as error:
-            raise _explained(cls.__name__, error, arrays) from error
+            raise explained(cls.__name__, error, arrays) from error
 
         single = type(results) is not tuple
         outputs = [node._output(y) for y in ([results] if single else results)]
@@ -216,7 +216,7 @@ class Function:
         except TinygenError:
             raise
         except (ValueError, TypeError, IndexError, OverflowError) as error:
-            raise _explained(cls.__name__, error, arrays) from error
+            raise explained(cls.__name__, error, arrays) from error
         if type(results) is tuple:
             return tuple([node._output(y) for y in results])
         return node._output(results)
@@ -347,21 +347,6 @@ class Alias(Function):
 
     def backward(self, g: Value) -> Value:
         return g
-
-
-def _explained(op: str, error: Exception, arrays: Sequence[Array]) -> TinygenError:
-    """NumPy's complaint as the documented error, with the op and the caller's shapes."""
-    kinds = {
-        ValueError: ShapeError,
-        TypeError: DtypeError,
-        OverflowError: DtypeError,  # a Python number that the dtype cannot hold
-        IndexError: OutOfRangeError,
-    }
-    kind = next(ours for theirs, ours in kinds.items() if isinstance(error, theirs))
-    given = ", ".join(
-        f"{a.dtype}{list(a.shape)}" if hasattr(a, "shape") else repr(a) for a in arrays
-    )
-    return kind(f"{op}: {error}. The inputs were {given}; check their shapes, axes and dtypes.")
 
 
 # ---- places in the graph -------------------------------------------------------------------------
