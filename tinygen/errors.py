@@ -18,6 +18,11 @@ code meaning
 ==== =============================================================================
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 
 class TinygenError(Exception):
     """Base of every error that tinygen raises on purpose."""
