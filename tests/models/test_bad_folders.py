@@ -1,7 +1,6 @@
 """Bad folders of the transformers package: each gives one error that names what is wrong."""
 
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -9,6 +8,7 @@ from folders import SIZES, built, llama_folder, rewritten, tokens
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tinygen.checkpoints import load_tensors
 from tinygen.errors import CheckpointError
 from tinygen.models.transformer import (
     GPTConfig,
@@ -53,33 +53,31 @@ def test_a_folder_that_was_damaged_at_random_loads_or_is_refused(tmp_path_factor
 
 
 def test_every_tensor_that_does_not_fit_is_listed(folder):
-    first, second, *_ = sorted(folder.glob("*.safetensors"))
-    shutil.copy(folder / "config.json", folder / "kept.json")
+    first, second, third, *_ = sorted(folder.glob("*.safetensors"))
+    lost = sorted(load_tensors(second))
 
     def change(tensors):
         name = min(tensors)
         tensors[name] = tensors[name][..., :-1]
         tensors["model.layers.0.more"] = np.zeros(3)
 
-    index = folder / "model.safetensors.index.json"
     rewritten(first, change)
-    gone = json.loads(index.read_text())["weight_map"]
-    left_out = [name for name, file in gone.items() if file == second.name]
-    rewritten(
-        index,
-        lambda i: (
-            i["weight_map"].update({"model.layers.0.more": first.name})
-            or [i["weight_map"].pop(name) for name in left_out]
-        ),
-    )
+    rewritten(second, lambda tensors: [tensors.pop(name) for name in lost])
     with pytest.raises(CheckpointError) as caught:
         from_pretrained(folder)
     message = str(caught.value)
     assert "surplus model.layers.0.more (3,)" in message
     assert "model.embed_tokens.weight has shape (11, 15) where the model has (11, 16)" in message
-    assert all(f"missing {name}" in message for name in left_out)
+    assert all(f"missing {name} (" in message for name in lost)
     assert "config.json" in message
     assert "\n" not in message
+    more = {lost[0]: np.zeros(2), "model.layers.0.more": np.zeros(3)}
+    rewritten(second, lambda tensors: tensors.update(more))
+    rewritten(third, lambda tensors: tensors.update(more))
+    with pytest.raises(CheckpointError) as caught:
+        from_pretrained(folder)
+    assert f"{lost[0]} is in {third.name} too" in str(caught.value)
+    assert f"model.layers.0.more is in {second.name} too" in str(caught.value)
 
 
 def test_integers_are_no_weights(folder):

@@ -54,19 +54,16 @@ def from_pretrained(folder: StrPath, dtype: Any = None) -> GPT | Llama:
         config = config_of(settings)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}; it is not for these models") from error
+    is_gpt = isinstance(config, GPTConfig)
     with ExitStack() as files:
-        found = _tensors(
-            folder, files, "transformer." if isinstance(config, GPTConfig) else "model."
-        )
+        found = _tensors(folder, files, "transformer." if is_gpt else "model.")
         entries = {name: file.entries[stored] for name, (file, stored) in found.items()}
         _require_size(estimate(config).parameters, entries, path)
         if wanted is None:
             doubles = all(entry.dtype == "F64" for entry in entries.values())
             wanted = np.dtype("float64" if doubles and entries else "float32")
-        blank = _Blank(0)
-        model = (
-            GPT(config, rng=blank) if isinstance(config, GPTConfig) else Llama(config, rng=blank)
-        )
+        network: Any = GPT if is_gpt else Llama
+        model: GPT | Llama = network(config, rng=_Blank(0))
         model.to(dtype=wanted).eval()
         targets = places(model)
         tied = model.head is None and "lm_head.weight" in entries
@@ -107,52 +104,43 @@ def _tensors(folder: Path, files: ExitStack, prefix: str) -> Found:
     """The tensors of a folder, whose names get the `prefix` that the body of a model has alone."""
     found: Found = {}
     faults = []
-    for name, wanted in _files(folder).items():
+    for file_name in _files(folder):
         try:
-            file = files.enter_context(TensorFile(folder / name))
+            file = files.enter_context(TensorFile(folder / file_name))
         except CheckpointError as error:
             faults.append(str(error))
             continue
-        stored = set(file.entries)
-        if wanted is not None:
-            faults += [f"{folder / name} lacks {missing}" for missing in sorted(wanted - stored)]
-            faults += [
-                f"{folder / name} has {more} beside the index" for more in sorted(stored - wanted)
-            ]
-        found |= {name: (file, name) for name in sorted(stored)}
+        faults += [f"{name} is in {file_name} too" for name in file.entries if name in found]
+        found |= {name: (file, name) for name in file.entries}
     if faults:
-        raise CheckpointError(_listed(faults))
+        raise CheckpointError(f"{folder}: {_listed(faults)}")
     found = {name: at for name, at in found.items() if not name.endswith(_KEPT_BY_OLD_VERSIONS)}
     if any(name.startswith(prefix) for name in found):
         return found
     return {name if name == "lm_head.weight" else prefix + name: at for name, at in found.items()}
 
 
-def _files(folder: Path) -> dict[str, set[str] | None]:
-    """The names of the safetensors files, and of the tensors in each where there is an index."""
-    if (folder / WEIGHTS).exists() or not (folder / INDEX).exists():
-        if not (folder / WEIGHTS).exists():
-            pickled = sorted(path.name for path in folder.glob("*.bin"))
-            raise CheckpointError(
-                f"{folder} has neither {WEIGHTS} nor {INDEX}"
-                + (f"; {', '.join(pickled)} is a pickle, which is not read" if pickled else "")
-                + "; save it as safetensors"
-            )
-        return {WEIGHTS: None}
+def _files(folder: Path) -> list[str]:
+    """The names of the safetensors files: one, or those that the index names."""
+    if (folder / WEIGHTS).exists():
+        return [WEIGHTS]
     path = folder / INDEX
+    if not path.exists():
+        pickled = sorted(path.name for path in folder.glob("*.bin"))
+        raise CheckpointError(
+            f"{folder} has neither {WEIGHTS} nor {INDEX}"
+            + (f"; {', '.join(pickled)} is a pickle, which is not read" if pickled else "")
+            + "; save it as safetensors"
+        )
     index = read_json(path).get("weight_map")
     if not isinstance(index, dict) or not index:
         raise CheckpointError(f"{path} is damaged: it has no weight_map; restore it")
-    files: dict[str, set[str] | None] = {}
-    for tensor, name in index.items():
+    for name in index.values():
         if not isinstance(name, str) or Path(name).name != name or "\\" in name:
             raise CheckpointError(
                 f"{path} is damaged: {name!r} is no file in this folder; restore it"
             )
-        names = files.setdefault(name, set())
-        assert names is not None
-        names.add(tensor)
-    return files
+    return sorted(set(index.values()))
 
 
 def _require_size(parameters: int, entries: dict[str, Entry], path: Path) -> None:
