@@ -4,12 +4,10 @@ import json
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from tinygen.cli.main import main
 from tinygen.data.tokenizers import ByteTokenizer, CharTokenizer
-from tinygen.decoding import Watermark
 from tinygen.models.transformer import GPT, GPTConfig
 from tinygen.random import Generator
 from tinygen.recipes.writing import Sampling, Writer
@@ -79,17 +77,20 @@ def test_a_beam_search_needs_no_seed(sampled) -> None:
     assert sampled(*options, seed=1) == sampled(*options, seed=2)
 
 
-def test_a_marked_text_is_detected(sampled, trained) -> None:
-    from tinygen.cli.saved import saved_config, saved_family, trained_state
-    from tinygen.training.run import Run
-
-    run = Run(trained)
-    family = saved_family(run)
-    writer = family.restore(saved_config(run, family), trained_state(run, None))
+def test_a_marked_text_is_detected_by_its_key_alone(sampled, trained, tmp_path, capsys) -> None:
     text = sampled("--tokens", "150", "--watermark", "our key", "--temperature", "1")
-    tokens = writer.tokenizer.encode(text).astype(np.int64)
-    assert Watermark("our key", writer.model.vocab_size).detect(tokens).p_value < 1e-4
-    assert Watermark("other", writer.model.vocab_size).detect(tokens).p_value > 1e-3
+    (tmp_path / "text.txt").write_text(text, encoding="utf-8")
+    arguments = ["sample", str(trained), "--detect", str(tmp_path / "text.txt")]
+    p_values = {}
+    for key in ("our key", "another"):
+        assert main([*arguments, "--watermark", key, "--json"]) == 0
+        p_values[key] = json.loads(capsys.readouterr().out)["p_value"]
+    assert p_values["our key"] < 1e-4
+    assert p_values["another"] > 1e-3
+    assert main([*arguments, "--watermark", "our key"]) == 0
+    assert re.match(r"\d+ of \d+ pairs of neighbours are green; a text", capsys.readouterr().out)
+    assert main(arguments) == 2
+    assert "--watermark KEY" in capsys.readouterr().err
 
 
 def test_a_draft_run_changes_no_greedy_text(sampled, trained) -> None:

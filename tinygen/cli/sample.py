@@ -20,6 +20,7 @@ from tinygen.cli.painting import paint, write_painting
 from tinygen.cli.parser import Parser
 from tinygen.cli.saved import saved_config, saved_family, trained_state
 from tinygen.cli.session import note
+from tinygen.data.reading import read_file
 from tinygen.errors import UsageError
 from tinygen.files import require_writable, write_atomically
 from tinygen.random import Generator
@@ -45,6 +46,9 @@ def add_options(parser: Parser) -> None:
         metavar="RUN",
         help="a run of a smaller model with the same tokens, which proposes them: the same "
         "distribution, in less time",
+    )
+    parser.add_argument(
+        "--detect", metavar="FILE", help="look for the mark of --watermark KEY in this text instead"
     )
     parser.add_argument("--stream", action="store_true", help="write each token as it comes")
     parser.add_argument(
@@ -73,6 +77,8 @@ def run(options: argparse.Namespace) -> int:
         if not hasattr(sampler, "let_propose"):
             raise UsageError(f"--draft is for models of the next token, not of {chosen.name}")
         sampler.let_propose(_restored(options.draft, options.device, None)[0])
+    if options.detect:
+        return _detect(options, sampler, getattr(sampling, "watermark", ""))
     seed = _seed(options)
     if chosen.output == "arrays":
         if options.stream:
@@ -99,6 +105,17 @@ def _restored(folder: str, device: str | None, step: int | None) -> tuple[Any, i
     state = trained_state(run, step)
     with run.named_errors():
         return trained.restore(config, state), config.training.threads
+
+
+def _detect(options: argparse.Namespace, writer: Any, key: str) -> int:
+    if not key:
+        raise UsageError("--detect needs the key that the text may be marked with: --watermark KEY")
+    text = read_file(options.detect).decode(errors="surrogateescape")
+    found = writer.detect(text, key)
+    share = f"{found.green} of {found.scored} pairs of neighbours are green"
+    told = f"{share}; a text that is not marked has as many with probability {found.p_value:.2g}"
+    print(json.dumps(found._asdict()) if options.json else told)
+    return 0
 
 
 def _seed(options: argparse.Namespace) -> int:

@@ -12,6 +12,7 @@ from tinygen.data.tokenizers import Tokenizer
 from tinygen.data.tokenizers.base import Ids
 from tinygen.decoding import (
     Constraint,
+    Detection,
     FrequencyPenalty,
     NoRepeatNGram,
     Processor,
@@ -92,6 +93,11 @@ class Writer:
         steps = self._steps(prompt[None].astype(np.int64), texts, rng, options)
         yield options.prompt
         yield from stream_text(steps, texts, [options.stop] if options.stop else [])
+
+    def detect(self, text: str, key: str) -> Detection:
+        """Look for the watermark of `key` in a text. Raises InputError, UsageError."""
+        tokens = encoded(self.tokenizer, text).astype(np.int64)
+        return Watermark(key, self.model.vocab_size).detect(tokens)
 
     def _steps(
         self, prompt: Ids, texts: "TokenTexts", rng: Generator, options: Sampling
