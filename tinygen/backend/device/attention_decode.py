@@ -15,7 +15,7 @@ Array = Any
 THREADS = 128
 TILES = 2
 """Tiles of keys that a split has at least."""
-BLOCKS = 2
+BLOCKS = 8
 """Of each multiprocessor, that the splits are to fill."""
 
 

@@ -144,7 +144,11 @@ def _compile(
             # Found beside each other; the sanitizers' own libraries are not linked: see hooks.cpp.
             beside = [f"-Wl,-soname,{library.name}", "-Wl,-rpath,$ORIGIN", "-Wl,--no-as-needed"]
             parts = [str(item), *beside, *map(str, link)]
-            _run(tools, ["-shared", *tools.linker, *parts, "-o", str(made)], "", what)
+            whole = ["-shared", *parts, "-o", str(made)]
+            try:
+                _run(tools, [*tools.linker, *whole], "", what)
+            except KernelError:  # a compiler out of its place is known to its own linker alone
+                _run(tools, whole, "", what)
 
 
 @contextmanager
