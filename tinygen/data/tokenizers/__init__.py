@@ -8,11 +8,13 @@ load_tokenizer("tokenizer.json")        # of whichever class
 """
 
 from tinygen.data.tokenizers.base import Tokenizer
+from tinygen.data.tokenizers.bpe import BPETokenizer
 from tinygen.data.tokenizers.byte import ByteTokenizer
 from tinygen.data.tokenizers.char import CharTokenizer
 from tinygen.data.tokenizers.loading import load_tokenizer, tokenizer_from_state
 
 __all__ = [
+    "BPETokenizer",
     "ByteTokenizer",
     "CharTokenizer",
     "Tokenizer",

@@ -1,17 +1,27 @@
 """A tokenizer from a file or a state, of whichever class it is."""
 
+from pathlib import Path
+
 from tinygen.data.tokenizers.base import State, Tokenizer, read_state
+from tinygen.data.tokenizers.bpe import BPETokenizer
 from tinygen.data.tokenizers.byte import ByteTokenizer
 from tinygen.data.tokenizers.char import CharTokenizer
 from tinygen.errors import InputError
 from tinygen.files import StrPath
 
-_CLASSES: dict[str, type[Tokenizer]] = {cls.kind: cls for cls in (ByteTokenizer, CharTokenizer)}
+_CLASSES: dict[str, type[Tokenizer]] = {
+    cls.kind: cls for cls in (ByteTokenizer, CharTokenizer, BPETokenizer)
+}
 
 
 def load_tokenizer(path: StrPath) -> Tokenizer:
-    """Read what any tokenizer's `save` wrote. Raises InputError."""
+    """Read what any tokenizer's `save` wrote, or other files that `BPETokenizer.load` reads. Raises
+    InputError."""
+    if Path(path).is_dir() or Path(path).suffix == ".tiktoken":
+        return BPETokenizer.load(path)
     state = read_state(path)
+    if "model" in state:
+        return BPETokenizer.load(path)
     try:
         return tokenizer_from_state(state)
     except InputError as error:
