@@ -54,11 +54,10 @@ def trio(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     theirs.save(str(folder / "theirs.json"))
     ours = BPETokenizer.train(CORPUS, SIZE, pattern=name)
     ours.save(folder / "ours.json")
-    merges = [
-        json.loads((folder / f"{who}.json").read_text())["model"] for who in ("theirs", "ours")
-    ]
-    assert merges[0]["merges"] == merges[1]["merges"], "they learned other merges"
-    assert merges[0]["vocab"] == merges[1]["vocab"]
+    files = (folder / f"{who}.json" for who in ("theirs", "ours"))
+    their_model, our_model = (json.loads(file.read_text())["model"] for file in files)
+    assert their_model["merges"] == our_model["merges"], "they learned other merges"
+    assert their_model["vocab"] == our_model["vocab"]
     ranks = {token: i for i, token in enumerate(ours.tokens)}
     encoding = tiktoken.Encoding(
         name, pat_str=PATTERNS[name], mergeable_ranks=ranks, special_tokens={"<|end|>": SIZE}

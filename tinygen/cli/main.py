@@ -20,6 +20,7 @@ COMMANDS = {
     "eval": "measure a run on the held-out part of its data",
     "export": "write a trained text model as a folder that the transformers package loads",
     "data": "list the data sets, or fetch one",
+    "tokenizer": "train a tokenizer, look at one, or turn text into ids and back",
     "bench": "climb the ladders of kernels: what each rung costs",
     "doctor": "check what tinygen needs on this machine",
 }

@@ -93,7 +93,8 @@ class LanguageRecipe(ABC):
         return metrics
 
     def evaluate(self) -> Metrics:
-        """`val_loss`: nats a token, the mean over every target of the validation tokens."""
+        """`val_loss`: nats a token, the mean over every target of the validation tokens; and the
+        same in bits a byte of their text, which compares tokenizers."""
         model, total, count = self.writer.model, 0.0, 0
         block, batch = self.config.model.block_size, self.config.training.batch
         with model.inference():
@@ -101,7 +102,8 @@ class LanguageRecipe(ABC):
                 tokens, targets = placed(part, self.device)
                 total += model.loss(tokens, targets).item() * targets.size
                 count += targets.size
-        return {"val_loss": total / count}
+        size = len(self.writer.tokenizer.decode_bytes(self.val_tokens[1:]))
+        return {"val_loss": total / count, "bits_per_byte": total / math.log(2) / max(1, size)}
 
     def findings(self) -> tuple[str, ...]:
         return ()

@@ -1,24 +1,37 @@
 """What the recipes of text learn from: a corpus, its tokenizer, its two parts."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 from tinygen.data.batches import TokenBatches
 from tinygen.data.corpus import Corpus
 from tinygen.data.sources import read_corpus
 from tinygen.data.splits import HELD_OUT, split
-from tinygen.data.tokenizers import ByteTokenizer, CharTokenizer, Tokenizer
+from tinygen.data.tokenizers import (
+    BPETokenizer,
+    ByteTokenizer,
+    CharTokenizer,
+    Tokenizer,
+    load_tokenizer,
+)
 from tinygen.data.tokenizers.base import Ids
 from tinygen.errors import InputError, UsageError
 from tinygen.random import Generator
-from tinygen.training.config import Settings, setting
+from tinygen.training.config import Settings, nearest, setting
+
+TOKENIZERS = ("auto", "byte", "char", "bpe")
+"""Names of tokenizers that a run makes itself; everything else is a path."""
 
 
 @dataclass(frozen=True)
 class DataSettings(Settings):
     source: str = setting("docs", "docs, stdlib, tinyshakespeare, or the path of a file or folder")
-    tokenizer: Literal["auto", "byte", "char"] = setting(
-        "auto", "byte, char or auto: char for tinyshakespeare, else byte"
+    tokenizer: str = setting(
+        "auto",
+        "byte, char, bpe (learned of the training part), the path of a tokenizer's file or folder, "
+        "or auto: char for tinyshakespeare, else byte",
+    )
+    vocab_size: int = setting(
+        1024, "ids that bpe learns, 256 of them bytes", least=256, most=1 << 20
     )
     field: str = setting("text", "where JSON lines keep their text")
     held_out: float = setting(HELD_OUT, "part that is kept for validation", above=0.0, below=1.0)
@@ -30,6 +43,9 @@ class DataSettings(Settings):
         super().__post_init__()
         if not self.source:
             raise UsageError("source must name the data, and it is empty")
+        if self.tokenizer not in TOKENIZERS and not set(self.tokenizer) & set("/\\."):
+            told = nearest(self.tokenizer, TOKENIZERS)
+            raise UsageError(f"tokenizer cannot be {self.tokenizer!r}; {told}")
 
 
 _LARGEST = 2**20
@@ -78,9 +94,11 @@ def read_text(data: DataSettings) -> Text:
     kind = data.tokenizer
     if kind == "auto":
         kind = "char" if data.source == "tinyshakespeare" else "byte"
-    corpus = read_corpus(data.source, field=data.field, raw=data.tokenizer == "byte")
+    given = None if kind in TOKENIZERS else load_tokenizer(kind)
+    raw = data.tokenizer in ("byte", "bpe") or isinstance(given, (ByteTokenizer, BPETokenizer))
+    corpus = read_corpus(data.source, field=data.field, raw=raw)
     train, validation = split(corpus, data.held_out)
-    tokenizer = ByteTokenizer() if kind == "byte" else CharTokenizer.train(corpus.text)
+    tokenizer = given or _made(kind, data, corpus, train)
     return Text(
         corpus,
         tokenizer,
@@ -89,9 +107,18 @@ def read_text(data: DataSettings) -> Text:
     )
 
 
+def _made(kind: str, data: DataSettings, corpus: Corpus, train: Corpus) -> Tokenizer:
+    """A tokenizer of this corpus. What is held out teaches it nothing, but for its characters."""
+    if kind == "byte":
+        return ByteTokenizer()
+    if kind == "bpe":
+        return BPETokenizer.train(train.documents, data.vocab_size)
+    return CharTokenizer.train(corpus.text)
+
+
 def encoded(tokenizer: Tokenizer, text: str) -> Ids:
-    """A text from the command line; the byte tokenizer takes its very bytes."""
-    if isinstance(tokenizer, ByteTokenizer):
+    """A text from the command line; a tokenizer of bytes takes its very bytes."""
+    if isinstance(tokenizer, (ByteTokenizer, BPETokenizer)):
         return tokenizer.encode(text.encode(errors="surrogateescape"))
     return tokenizer.encode(text)
 

@@ -8,44 +8,41 @@ import itertools
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tinygen.data.reading import read_file
 from tinygen.data.tokenizers.base import read_state
 from tinygen.data.tokenizers.bpe import huggingface
 from tinygen.data.tokenizers.bpe.merging import Pair
+from tinygen.data.tokenizers.bpe.patterns import GPT2
 from tinygen.errors import InputError, UsageError
 from tinygen.files import StrPath, write_atomically
-
-if TYPE_CHECKING:
-    from tinygen.data.tokenizers.bpe.tokenizer import BPETokenizer
 
 NAMES = {"gpt2": "gpt2", "r50k": "gpt2", "p50k": "gpt2", "cl100k": "cl100k", "o200k": "o200k"}
 """Patterns by what the name of a .tiktoken file begins with; it holds no pattern itself."""
 
 
-def load(cls: type[BPETokenizer], path: StrPath, **options: Any) -> Any:
+def load(make: Any, path: StrPath, **options: Any) -> Any:
     place = Path(path)
     try:
         if place.is_dir():
             if (place / "tokenizer.json").exists():
                 place = place / "tokenizer.json"
             else:
-                return _of_folder(cls, place, **options)
+                return _of_folder(make, place, **options)
         if place.suffix == ".tiktoken":
-            return _of_ranks(cls, place, **options)
+            return _of_ranks(make, place, **options)
         if options:
             raise UsageError(
                 f"{place} says itself what {', '.join(options)} are; only a .tiktoken file does not"
             )
-        state = read_state(place)
-        return huggingface.from_json(cls, state.get("tokenizer", state))
+        return huggingface.from_json(make, read_state(place))
     except InputError as error:
         told = str(error)
         raise error if str(place) in told else InputError(f"{place}: {told}") from error
 
 
-def save(tokenizer: BPETokenizer, path: StrPath) -> None:
+def save(tokenizer: Any, path: StrPath) -> None:
     place = Path(path)
     if place.suffix == ".tiktoken":
         write_atomically(place, _as_ranks(tokenizer))
@@ -68,7 +65,7 @@ def _json(data: Any) -> bytes:
 # ---- vocab.json and merges.txt: GPT-2's ----------------------------------------------------------
 
 
-def _of_folder(cls: type[BPETokenizer], folder: Path) -> Any:
+def _of_folder(make: Any, folder: Path) -> Any:
     vocab = read_state(folder / "vocab.json")
     try:
         text = read_file(folder / "merges.txt").decode()
@@ -85,7 +82,7 @@ def _of_folder(cls: type[BPETokenizer], folder: Path) -> Any:
     ]
     whole = {name: i for name, i in vocab.items() if name in plain}
     return huggingface.from_json(
-        cls,
+        make,
         {
             "added_tokens": special,
             "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False},
@@ -94,9 +91,7 @@ def _of_folder(cls: type[BPETokenizer], folder: Path) -> Any:
     )
 
 
-def _require_gpt2(tokenizer: BPETokenizer) -> None:
-    from tinygen.data.tokenizers.bpe.patterns import GPT2
-
+def _require_gpt2(tokenizer: Any) -> None:
     if tokenizer.pattern != GPT2 or tokenizer.added_tokens or tokenizer.nfc:
         raise UsageError(
             "vocab.json and merges.txt have no place for a pattern other than GPT-2's, a normal "
@@ -108,7 +103,7 @@ def _require_gpt2(tokenizer: BPETokenizer) -> None:
 
 
 def _of_ranks(
-    cls: type[BPETokenizer],
+    make: Any,
     path: Path,
     pattern: str | None = None,
     special_tokens: Mapping[str, int] | None = None,
@@ -140,7 +135,7 @@ def _of_ranks(
     if taken:
         raise InputError(f"the special token {taken[0]!r} has the id of another token")
     merges, products = pairs_of(ranks)
-    return cls(
+    return make(
         tokens,
         merges,
         products=products,
@@ -164,7 +159,7 @@ def pairs_of(ranks: Mapping[bytes, int]) -> tuple[list[Pair], list[int]]:
     return merges, products
 
 
-def _as_ranks(tokenizer: BPETokenizer) -> bytes:
+def _as_ranks(tokenizer: Any) -> bytes:
     """Ids as ranks, where those order merges alike: ids in the order in which merges make them."""
     products = tokenizer.products
     if any(a > b for a, b in itertools.pairwise(products)):

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tinygen.data.tokenizers.bpe.alphabet import as_bytes, as_characters
 from tinygen.data.tokenizers.bpe.patterns import GPT2
 from tinygen.errors import InputError
-
-if TYPE_CHECKING:
-    from tinygen.data.tokenizers.bpe.tokenizer import BPETokenizer
 
 MOST_IDS = 1 << 22
 """Of a vocabulary: what says that it has more is damaged, and would only fill memory."""
@@ -25,8 +22,8 @@ REFUSED = (
 """Settings of its model that change what ids a text has, and that byte-level ones leave empty."""
 
 
-def from_json(cls: type[BPETokenizer], data: Any) -> Any:
-    """The tokenizer of a parsed tokenizer.json. Raises InputError."""
+def from_json(make: Any, data: Any) -> Any:
+    """What `make`, a `BPETokenizer`, makes of a parsed tokenizer.json. Raises InputError."""
     if not isinstance(data, dict) or not isinstance(data.get("model"), dict):
         raise InputError("a tokenizer.json is an object with a 'model'")
     model = data["model"]
@@ -49,7 +46,7 @@ def from_json(cls: type[BPETokenizer], data: Any) -> Any:
     outside = specials.keys() | added.keys()
     tokens = [None if name is None or name in outside else as_bytes(name) for name in names]
     pattern, prefix_space = _cutting(data.get("pre_tokenizer"))
-    return cls(
+    return make(
         tokens,
         [_pair(merge, vocab) for merge in model.get("merges") or []],
         pattern=pattern,
@@ -61,7 +58,7 @@ def from_json(cls: type[BPETokenizer], data: Any) -> Any:
     )
 
 
-def as_json(tokenizer: BPETokenizer) -> dict[str, Any]:
+def as_json(tokenizer: Any) -> dict[str, Any]:
     """The same as an object for a tokenizer.json, which the `tokenizers` package loads."""
     vocab = {as_characters(t): i for i, t in enumerate(tokenizer.tokens) if t is not None}
     name_of = {i: name for name, i in vocab.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections import Counter
@@ -15,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from tinygen.arguments import integer
 from tinygen.data.tokenizers.base import Ids, State, Tokenizer, require_text
+from tinygen.data.tokenizers.bpe import files, huggingface
 from tinygen.data.tokenizers.bpe.alphabet import BYTES
 from tinygen.data.tokenizers.bpe.merging import Pair, merged
 from tinygen.data.tokenizers.bpe.patterns import compiled, pattern_named
@@ -210,30 +212,27 @@ class BPETokenizer(Tokenizer):
 
     @property
     def state(self) -> State:
-        from tinygen.data.tokenizers.bpe.huggingface import as_json
-
-        return {"kind": self.kind, "tokenizer": as_json(self)}
+        """Its tokenizer.json as one string: tokens are no names, and may hold any character."""
+        return {"kind": self.kind, "tokenizer": json.dumps(huggingface.as_json(self))}
 
     @classmethod
     def from_state(cls, state: State) -> Self:
-        from tinygen.data.tokenizers.bpe.huggingface import from_json
-
-        return from_json(cls, state.get("tokenizer"))
+        try:
+            data = json.loads(state.get("tokenizer", ""))
+        except (TypeError, ValueError) as error:
+            raise InputError(f"the state of a bpe tokenizer holds no JSON ({error})") from error
+        return huggingface.from_json(cls, data)
 
     def save(self, path: StrPath) -> None:
         """By its name: `X.tiktoken`, `X.json` (as the tokenizers package has it), or a folder for
         vocab.json and merges.txt."""
-        from tinygen.data.tokenizers.bpe.files import save
-
-        save(self, path)
+        files.save(self, path)
 
     @classmethod
     def load(cls, path: StrPath, **options: Any) -> Self:
         """Read a tokenizer.json, a folder that holds one or vocab.json and merges.txt, or a
         .tiktoken file, for which `pattern` and `special_tokens` may be given. Raises InputError."""
-        from tinygen.data.tokenizers.bpe.files import load
-
-        return load(cls, path, **options)
+        return files.load(cls, path, **options)
 
 
 class PieceIds(dict[str, tuple[int, ...]]):
