@@ -1,14 +1,14 @@
 """A writer from a folder of the transformers package, and into one.
 
-Beside the model stands its tokenizer: `tokenizer.json` in folders of others, and one of ours, which
-others cannot read, under a name of its own.
+Beside the model stands its tokenizer: `tokenizer.json`, or `vocab.json` and `merges.txt` in older
+folders; one of characters or bytes, which others cannot read, has a name of its own.
 """
 
 import json
 from contextlib import suppress
 from pathlib import Path
 
-from tinygen.data.tokenizers import ByteTokenizer, Tokenizer, load_tokenizer
+from tinygen.data.tokenizers import BPETokenizer, ByteTokenizer, Tokenizer, load_tokenizer
 from tinygen.errors import InputError
 from tinygen.files import StrPath, atomic_folder
 from tinygen.models.transformer import GPT, Llama, from_pretrained, save_pretrained
@@ -48,13 +48,16 @@ def export(writer: Writer, folder: StrPath) -> None:
     assert isinstance(writer.model, (GPT, Llama))
     with atomic_folder(folder) as unfinished:
         save_pretrained(writer.model, unfinished)
-        writer.tokenizer.save(unfinished / TOKENIZER)
+        shared = isinstance(writer.tokenizer, BPETokenizer)
+        writer.tokenizer.save(unfinished / ("tokenizer.json" if shared else TOKENIZER))
 
 
 def _tokenizer(folder: Path, vocab_size: int) -> Tokenizer:
     for name in (TOKENIZER, "tokenizer.json"):
         if (folder / name).exists():
             return load_tokenizer(folder / name)
+    if (folder / "vocab.json").exists():
+        return load_tokenizer(folder)
     if vocab_size == ByteTokenizer().vocab_size:
         return ByteTokenizer()
     raise InputError(
