@@ -55,7 +55,11 @@ def test_a_session_lets_hooks_and_traces_see_every_layer():
     )
     session.read(TOKENS[:, :1])
     assert seen == [tg.Tensor]
+    seen.clear()
+    later = model.session()  # begun while the hook was there
     remove()
+    later.read(TOKENS)
+    assert seen == []
     with trace.record() as record:
         session.read(TOKENS[:, :1])
     assert "attn" in record.table()

@@ -25,7 +25,7 @@ Kind = TypeVar("Kind", bound=Module)
 
 def on_arrays(module: Kind) -> Kind:
     """A twin in eval mode whose parameters and buffers are the arrays of `module` themselves: what
-    is written into these, both see; what replaces them (`to`), the twin does not.
+    is written into these, both see; what replaces them (`to`), the twin does not. It has no hooks.
 
     An op on arrays makes no Tensor and no node, and looks for neither, and the layers that are
     called most ask the back end themselves: that is half of the time of a small model's token.
@@ -42,7 +42,7 @@ def on_arrays(module: Kind) -> Kind:
             if id(value) not in twins:
                 made = twins[id(value)] = copy.copy(value)
                 vars(made).update({name: twin(part) for name, part in vars(value).items()})
-                made.training = False
+                made.training, made.forward_hooks, made.forward_pre_hooks = False, (), ()
             return twins[id(value)]
         if type(value) in (list, tuple):
             return type(value)(twin(part) for part in value)
