@@ -14,6 +14,15 @@ from tinygen.nn.dropout import Dropout
 from tinygen.nn.embedding import Embedding
 from tinygen.nn.group_norm import GroupNorm, InstanceNorm
 from tinygen.nn.linear import Linear
+from tinygen.nn.lora import (
+    LoRALinear,
+    add_lora,
+    load_lora_state,
+    lora_parameters,
+    lora_state,
+    merge_lora,
+    without_lora,
+)
 from tinygen.nn.module import Module
 from tinygen.nn.norm import LayerNorm, RMSNorm
 from tinygen.nn.parameter import Buffer, Parameter
@@ -47,6 +56,7 @@ __all__ = [
     "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "LoRALinear",
     "MaxPool2d",
     "Module",
     "ModuleList",
@@ -64,8 +74,14 @@ __all__ = [
     "TimestepEmbedding",
     "TransformerBlock",
     "Upsample",
+    "add_lora",
     "computing_in",
     "init",
+    "load_lora_state",
+    "lora_parameters",
+    "lora_state",
+    "merge_lora",
     "modulate",
     "sinusoidal",
+    "without_lora",
 ]
