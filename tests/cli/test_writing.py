@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tinygen.cli.main import main
-from tinygen.data.tokenizers import ByteTokenizer, CharTokenizer
+from tinygen.data.tokenizers import BPETokenizer, ByteTokenizer, CharTokenizer
 from tinygen.models.transformer import GPT, GPTConfig
 from tinygen.random import Generator
 from tinygen.recipes.writing import Sampling, Writer
@@ -119,6 +119,18 @@ def test_what_cannot_be_asked_for_is_explained(refused, tmp_path) -> None:
         found, sentence = refused(*options)
         assert (found, words in sentence) == (code, True), sentence
         assert len(sentence.strip().splitlines()) <= 2  # the seed, and one sentence
+
+
+def test_special_tokens_are_no_text_to_a_rule() -> None:
+    tokenizer = BPETokenizer.train("aaaa bbbb", 260, special_tokens=["aa<end>"])
+    size = tokenizer.vocab_size + 2  # a model may have more tokens than its tokenizer
+    model = GPT(GPTConfig(size, 16, 1, 1, 4), rng=Generator(0))
+    end = tokenizer.special_tokens["aa<end>"]
+    for seed in range(5):
+        pieces = Writer(model, tokenizer, "cpu", [end]).sample(
+            Generator(seed), Sampling(regex="[a-z<>]{4,9}", tokens=12, top_k=0, temperature=3.0)
+        )
+        assert re.fullmatch("[a-z<>]{4,9}", "".join(pieces))
 
 
 def test_a_draft_of_other_tokens_is_refused() -> None:

@@ -1,7 +1,7 @@
 """A trained decoder that writes: what `tinygen sample` can ask of it."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,7 @@ class Writer:
         """The prompt, then what the model adds to it, as soon as its characters are complete."""
         prompt = encoded(self.tokenizer, options.prompt) if options.prompt else self._start()
         texts = TokenTexts(self.tokenizer, self.ends, self.model.vocab_size)
-        steps = self._steps(prompt[None].astype(np.int64), texts, rng, options)
+        steps = self._steps(prompt[None].astype(np.int64), rng, options)
         yield options.prompt
         yield from stream_text(steps, texts, [options.stop] if options.stop else [])
 
@@ -99,14 +99,12 @@ class Writer:
         tokens = encoded(self.tokenizer, text).astype(np.int64)
         return Watermark(key, self.model.vocab_size).detect(tokens)
 
-    def _steps(
-        self, prompt: Ids, texts: "TokenTexts", rng: Generator, options: Sampling
-    ) -> Iterator[Step]:
+    def _steps(self, prompt: Ids, rng: Generator, options: Sampling) -> Iterator[Step]:
         o = options
         shared: dict[str, Any] = {
             "max_new_tokens": o.tokens,
             "end": self.ends,
-            "processors": self._processors(texts, options),
+            "processors": self._processors(options),
         }
         if o.beams > 1:
             return beam_search(self.model, prompt, beams=o.beams, **shared)
@@ -116,9 +114,12 @@ class Writer:
             return sample(self.model, prompt, **shared)
         return sample_speculatively(self.model, self.draft, prompt, proposals=o.proposals, **shared)
 
-    def _processors(self, texts: "TokenTexts", options: Sampling) -> list[Processor]:
+    def _processors(self, options: Sampling) -> list[Processor]:
         """Those that the options ask for; what forbids tokens comes last."""
         found: list[Processor] = []
+        special: Mapping[str, int] = getattr(self.tokenizer, "special_tokens", {})
+        hidden = [*self.ends, *special.values()]  # which no rule for texts speaks of
+        texts = TokenTexts(self.tokenizer, hidden, self.model.vocab_size)
         if options.repetition_penalty != 1:
             found.append(RepetitionPenalty(options.repetition_penalty))
         if options.frequency_penalty or options.presence_penalty:
@@ -143,11 +144,11 @@ class Writer:
 
 
 class TokenTexts(Sequence[bytes | None]):
-    """The bytes of each token of a model, looked up when they are asked for; None for the `ends`,
-    and for those beyond the tokenizer, by which some models are larger than they need."""
+    """The bytes of each token of a model, looked up when they are asked for; None for the `hidden`
+    ones, and for those beyond the tokenizer, by which some models are larger than they need."""
 
-    def __init__(self, tokenizer: Tokenizer, ends: Sequence[int], vocab_size: int) -> None:
-        self.tokenizer, self.ends, self.vocab_size = tokenizer, frozenset(ends), vocab_size
+    def __init__(self, tokenizer: Tokenizer, hidden: Sequence[int], vocab_size: int) -> None:
+        self.tokenizer, self.hidden, self.vocab_size = tokenizer, frozenset(hidden), vocab_size
 
     def __len__(self) -> int:
         return self.vocab_size
@@ -155,7 +156,7 @@ class TokenTexts(Sequence[bytes | None]):
     def __getitem__(self, token: Any) -> Any:
         if not 0 <= token < self.vocab_size:
             raise IndexError(token)  # which ends an iteration
-        known = token < self.tokenizer.vocab_size and token not in self.ends
+        known = token < self.tokenizer.vocab_size and token not in self.hidden
         return self.tokenizer.decode_bytes([token]) if known else None
 
 
