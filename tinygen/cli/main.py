@@ -16,6 +16,7 @@ from tinygen.training.interruption import signals_interrupt
 COMMANDS = {
     "demo": "train all four families on embedded data, and show what they learned",
     "train": "train a model, or continue a run",
+    "tune": "teach a text model answers: all of it, by LoRA, or on preferences",
     "sample": "sample from a trained model: text, images, points",
     "eval": "measure a run on the held-out part of its data",
     "export": "write a trained text model as a folder that the transformers package loads",

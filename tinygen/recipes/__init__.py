@@ -21,6 +21,7 @@ Array = NDArray[Any]
 FAMILIES = {
     "gpt": "tinygen.recipes.gpt",
     "llama": "tinygen.recipes.llama",
+    "tune": "tinygen.recipes.tune",
     "vae": "tinygen.recipes.vae",
     "vqvae": "tinygen.recipes.vqvae",
     "gan": "tinygen.recipes.gan",

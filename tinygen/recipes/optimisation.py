@@ -25,7 +25,7 @@ class Learner:
     """One network's optimiser and schedule over `steps` steps."""
 
     def __init__(self, model: Module, settings: OptimizerSettings, steps: int) -> None:
-        self.parameters = model.parameters()
+        self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.settings = settings
         self.optimizer = adamw(model, settings)
         self.plan(steps)
@@ -50,8 +50,9 @@ class Learner:
 
 def adamw(model: Module, settings: OptimizerSettings) -> optim.AdamW:
     """AdamW with weight decay on matrices only: not on biases and norm weights."""
-    matrices = [p for p in model.parameters() if p.ndim >= 2]
-    vectors = [p for p in model.parameters() if p.ndim < 2]
+    learning = [p for p in model.parameters() if p.requires_grad]
+    matrices = [p for p in learning if p.ndim >= 2]
+    vectors = [p for p in learning if p.ndim < 2]
     groups = [
         {"params": matrices, "weight_decay": settings.weight_decay},
         {"params": vectors, "weight_decay": 0.0},
