@@ -83,3 +83,20 @@ def test_bad_input(
     assert sentence in err
     assert err.count("\n") == 1
     assert sorted(path.name for path in Path().iterdir()) == ["text.txt", "tokenizer.json"]
+
+
+def test_a_gap_is_filled(capsys: pytest.CaptureFixture[str]) -> None:
+    tiny = ["--model.n-layer", "1", "--model.width", "8", "--model.block-size", "32", "--steps"]
+    tiny += ["2", "--model.n-head", "2", "--batch", "2", "--data", "text.txt", "--tokenizer", "bpe"]
+    sizes = ["--data.vocab-size", "290", "--data.fim", "0.5"]
+    assert main(["train", "gpt", *tiny, *sizes, "--out", "filling"]) == 0
+    assert main(["train", "gpt", *tiny, "--data.vocab-size", "290", "--out", "plain"]) == 0
+    capsys.readouterr()
+    gap = ["--prompt", "the quick", "--suffix", "dog sleeps", "--tokens", "4", "--seed", "1"]
+    assert main(["sample", "filling", *gap]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("the quick")
+    assert out.endswith("dog sleeps\n")
+    assert "<|fim" not in out
+    assert main(["sample", "plain", *gap]) == 2
+    assert "fill-in-the-middle needs a tokenizer" in capsys.readouterr().err

@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from tinygen.data.batches import TokenBatches
 from tinygen.data.corpus import Corpus
+from tinygen.data.infilling import MARKS, Infilling, infilled
 from tinygen.data.sources import read_corpus
 from tinygen.data.splits import HELD_OUT, split
 from tinygen.data.tokenizers import (
@@ -33,6 +36,9 @@ class DataSettings(Settings):
     vocab_size: int = setting(
         1024, "ids that bpe learns, 256 of them bytes", least=256, most=1 << 20
     )
+    fim: float = setting(
+        0.0, "part of the pieces that teach fill-in-the-middle, with bpe", least=0.0, most=1.0
+    )
     field: str = setting("text", "where JSON lines keep their text")
     held_out: float = setting(HELD_OUT, "part that is kept for validation", above=0.0, below=1.0)
     eval_tokens: int = setting(
@@ -47,6 +53,9 @@ class DataSettings(Settings):
             told = nearest(self.tokenizer, TOKENIZERS)
             raise UsageError(f"tokenizer cannot be {self.tokenizer!r}; {told}")
 
+
+FIM_PIECE = 512
+"""Bytes of a piece with a gap: a model has to see the whole of it."""
 
 _LARGEST = 2**20
 """Of a size: what is larger fits no memory, and its products no address."""
@@ -99,10 +108,16 @@ def read_text(data: DataSettings) -> Text:
     corpus = read_corpus(data.source, field=data.field, raw=raw)
     train, validation = split(corpus, data.held_out)
     tokenizer = given or _made(kind, data, corpus, train)
+    if data.fim:
+        rng = Generator(0)  # the text is one text, whatever the seed of a run
+        ids = infilled(list(train.documents), Infilling(tokenizer), data.fim, FIM_PIECE, rng)
+        learned: Ids = ids.astype(np.min_scalar_type(tokenizer.vocab_size - 1))
+    else:
+        learned = tokenizer.encode(train.stream)
     return Text(
         corpus,
         tokenizer,
-        tokenizer.encode(train.stream),
+        learned,
         tokenizer.encode(validation.stream)[: data.eval_tokens],
     )
 
@@ -112,15 +127,20 @@ def _made(kind: str, data: DataSettings, corpus: Corpus, train: Corpus) -> Token
     if kind == "byte":
         return ByteTokenizer()
     if kind == "bpe":
-        return BPETokenizer.train(train.documents, data.vocab_size)
+        marks = MARKS if data.fim else ()
+        return BPETokenizer.train(train.documents, data.vocab_size, special_tokens=marks)
     return CharTokenizer.train(corpus.text)
 
 
 def encoded(tokenizer: Tokenizer, text: str) -> Ids:
     """A text from the command line; a tokenizer of bytes takes its very bytes."""
-    if isinstance(tokenizer, (ByteTokenizer, BPETokenizer)):
-        return tokenizer.encode(text.encode(errors="surrogateescape"))
-    return tokenizer.encode(text)
+    exact = isinstance(tokenizer, (ByteTokenizer, BPETokenizer))
+    return tokenizer.encode(as_typed(text) if exact else text)
+
+
+def as_typed(text: str) -> bytes:
+    """The bytes of an argument of the command line."""
+    return text.encode(errors="surrogateescape")
 
 
 def require_corpus(corpus: Corpus, data: DataSettings, sha256: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygen.data.infilling import Infilling
 from tinygen.data.tokenizers import Tokenizer
 from tinygen.data.tokenizers.base import Ids
 from tinygen.decoding import (
@@ -28,13 +29,14 @@ from tinygen.decoding import (
 from tinygen.errors import InputError, UsageError
 from tinygen.models.transformer.decoder import Decoder
 from tinygen.random import Generator
-from tinygen.recipes.text import encoded
+from tinygen.recipes.text import as_typed, encoded
 from tinygen.training.config import Settings, setting
 
 
 @dataclass(frozen=True)
 class Sampling(Settings):
     prompt: str = setting("", "the text to continue")
+    suffix: str = setting("", "what follows the gap that is filled; of runs with --data.fim")
     tokens: int = setting(256, "how many tokens to add, at most", least=1)
     temperature: float = setting(0.8, "1 is the model's own distribution, 0 is greedy", least=0.0)
     top_k: int = setting(200, "draw among the k likeliest tokens; 0 is all", least=0)
@@ -87,24 +89,35 @@ class Writer:
         self.draft = other.model
 
     def sample(self, rng: Generator, options: Sampling) -> Iterator[str]:
-        """The prompt, then what the model adds to it, as soon as its characters are complete."""
-        prompt = encoded(self.tokenizer, options.prompt) if options.prompt else self._start()
-        texts = TokenTexts(self.tokenizer, self.ends, self.model.vocab_size)
-        steps = self._steps(prompt[None].astype(np.int64), rng, options)
+        """The prompt, then what the model adds to it, as soon as its characters are complete; then
+        the suffix, if it was to fill a gap. Raises UsageError where it has not learned to."""
+        prompt: Any = self._start()
+        ends = list(self.ends)
+        if options.suffix:
+            infilling = Infilling(self.tokenizer)
+            prompt = infilling.prompt(as_typed(options.prompt), as_typed(options.suffix))
+            ends.append(infilling.end)
+        elif options.prompt:
+            prompt = encoded(self.tokenizer, options.prompt)
+        texts = TokenTexts(self.tokenizer, self._hidden(ends), self.model.vocab_size)
+        steps = self._steps(prompt[None].astype(np.int64), rng, options, ends)
         yield options.prompt
         yield from stream_text(steps, texts, [options.stop] if options.stop else [])
+        yield options.suffix
 
     def detect(self, text: str, key: str) -> Detection:
         """Look for the watermark of `key` in a text. Raises InputError, UsageError."""
         tokens = encoded(self.tokenizer, text).astype(np.int64)
         return Watermark(key, self.model.vocab_size).detect(tokens)
 
-    def _steps(self, prompt: Ids, rng: Generator, options: Sampling) -> Iterator[Step]:
+    def _steps(
+        self, prompt: Any, rng: Generator, options: Sampling, ends: Sequence[int]
+    ) -> Iterator[Step]:
         o = options
         shared: dict[str, Any] = {
             "max_new_tokens": o.tokens,
-            "end": self.ends,
-            "processors": self._processors(options),
+            "end": ends,
+            "processors": self._processors(options, ends),
         }
         if o.beams > 1:
             return beam_search(self.model, prompt, beams=o.beams, **shared)
@@ -114,12 +127,10 @@ class Writer:
             return sample(self.model, prompt, **shared)
         return sample_speculatively(self.model, self.draft, prompt, proposals=o.proposals, **shared)
 
-    def _processors(self, options: Sampling) -> list[Processor]:
+    def _processors(self, options: Sampling, ends: Sequence[int]) -> list[Processor]:
         """Those that the options ask for; what forbids tokens comes last."""
         found: list[Processor] = []
-        special: Mapping[str, int] = getattr(self.tokenizer, "special_tokens", {})
-        hidden = [*self.ends, *special.values()]  # which no rule for texts speaks of
-        texts = TokenTexts(self.tokenizer, hidden, self.model.vocab_size)
+        texts = TokenTexts(self.tokenizer, self._hidden(ends), self.model.vocab_size)
         if options.repetition_penalty != 1:
             found.append(RepetitionPenalty(options.repetition_penalty))
         if options.frequency_penalty or options.presence_penalty:
@@ -129,11 +140,16 @@ class Writer:
         if options.no_repeat_ngram:
             found.append(NoRepeatNGram(options.no_repeat_ngram))
         if options.regex:
-            found.append(Constraint.regex(options.regex, texts, self.ends))
+            found.append(Constraint.regex(options.regex, texts, ends))
         if options.json_schema:
             schema = read_schema(options.json_schema)
-            found.append(Constraint.json_schema(schema, texts, self.ends))
+            found.append(Constraint.json_schema(schema, texts, ends))
         return found
+
+    def _hidden(self, ends: Sequence[int]) -> list[int]:
+        """Tokens that are no text, and of which no rule for texts speaks."""
+        special: Mapping[str, int] = getattr(self.tokenizer, "special_tokens", {})
+        return [*ends, *special.values()]
 
     def _start(self) -> Ids:
         """What an empty prompt continues: a new line, where the tokenizer has one."""
