@@ -140,3 +140,13 @@ def test_a_draft_of_other_tokens_is_refused() -> None:
 
     with pytest.raises(ValueError, match="other tokens"):
         writer("abc").let_propose(writer("abd"))
+
+
+def test_eval_tells_what_is_copied(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["eval", str(trained), "--copied", "40", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["of_bytes"] >= 40
+    assert 0 < found["copied_bytes"] == len(found["copied_text"].encode()) <= found["of_bytes"]
+    assert found["copied_text"] in (trained.parent / "text.txt").read_text()
+    assert main(["eval", str(trained), "--copied", "0"]) == 2
+    assert "--copied TOKENS" in capsys.readouterr().err

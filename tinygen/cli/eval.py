@@ -19,6 +19,7 @@ from tinygen.backend.threads import blas_threads
 from tinygen.cli.parser import Parser
 from tinygen.cli.saved import rebuilt, saved_config, saved_family, trained_state
 from tinygen.errors import DivergedError, UsageError
+from tinygen.random import Generator
 from tinygen.recipes import FAMILIES, family
 from tinygen.training.run import Run
 
@@ -31,6 +32,12 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("--step", type=int, help="the checkpoint to take (the best)")
     parser.add_argument(
         "--samples", type=int, default=2000, help="how many are judged, of images and points (2000)"
+    )
+    parser.add_argument(
+        "--copied",
+        type=int,
+        metavar="TOKENS",
+        help="of text: the longest run of a sample of so many tokens that stands in the training text",
     )
     painters = [family(name) for name in FAMILIES if family(name).output == "arrays"]
     leaves = {leaf.path: leaf for painter in painters for leaf in painter.sampling.leaves()}
@@ -65,6 +72,11 @@ def run(options: argparse.Namespace) -> int:
                 "another checkpoint with --step"
             )
     name, baseline = recipe.baseline()
+    if options.copied is not None:
+        if not hasattr(recipe, "copied") or options.copied < 1:
+            raise UsageError("--copied TOKENS is for models of text, and at least 1")
+        with np.errstate(all="ignore"):
+            metrics |= recipe.copied(Generator(config.training.seed), options.copied)
     if options.json:
         found = {"run": str(run.path), "step": step, **metrics, name: baseline}
         print(json.dumps(found | {"findings": list(recipe.findings())}))
@@ -73,7 +85,8 @@ def run(options: argparse.Namespace) -> int:
     what = "validation loss" if criterion == "val_loss" else criterion.replace("_", " ")
     print(f"step {step}: {what} {metrics.pop(criterion):.4f} ({name}: {baseline:.4f})")
     for metric, value in metrics.items():
-        print(f"  {metric.replace('_', ' '):28} {value:10.4f}")
+        told = f"{value:10.4f}" if isinstance(value, float) else repr(value)
+        print(f"  {metric.replace('_', ' '):28} {told}")
     for finding in recipe.findings():
         print(f"  finding: {finding}")
     return 0

@@ -78,7 +78,7 @@ def _dispatch(arguments: list[str], debug: bool) -> int:
 
 
 def _help() -> str:
-    lines = [f"  {name:8}{summary}" for name, summary in COMMANDS.items()]
+    lines = [f"  {name:10}{summary}" for name, summary in COMMANDS.items()]
     return "\n".join(
         [
             "usage: tinygen COMMAND [options]     (tinygen COMMAND --help lists them)",

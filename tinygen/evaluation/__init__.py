@@ -2,7 +2,7 @@
 
 Reading order: `features` (the frozen network in whose features images are compared), `frechet`,
 `kernel` and `energy` (distances of two sets), `neighbours` (precision, recall, density, coverage,
-copies), `modes` (of a known mixture), `nats` (bits per dimension), `judgement` (all of it at once,
+copies), `verbatim` (copied text), `modes` (of a known mixture), `nats` (bits per dimension), `judgement` (all of it at once,
 between a floor and a ceiling).
 """
 
@@ -14,6 +14,7 @@ from tinygen.evaluation.kernel import kernel_distance
 from tinygen.evaluation.modes import ModesFound, modes_found
 from tinygen.evaluation.nats import bits_per_dimension
 from tinygen.evaluation.neighbours import Coverage, Memorisation, coverage, memorisation
+from tinygen.evaluation.verbatim import Overlap, longest_overlap
 
 __all__ = [
     "Coverage",
@@ -21,6 +22,7 @@ __all__ = [
     "Judgement",
     "Memorisation",
     "ModesFound",
+    "Overlap",
     "bits_per_dimension",
     "coverage",
     "energy_distance",
@@ -29,6 +31,7 @@ __all__ = [
     "gaussian_fit",
     "judge",
     "kernel_distance",
+    "longest_overlap",
     "memorisation",
     "modes_found",
 ]

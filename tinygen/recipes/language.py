@@ -13,6 +13,7 @@ from tinygen.checkpoints import State
 from tinygen.data.baselines import bigram_nats
 from tinygen.data.batches import Batch, sequential_blocks
 from tinygen.data.tokenizers import tokenizer_from_state
+from tinygen.evaluation import longest_overlap
 from tinygen.models.transformer import Estimate, estimate
 from tinygen.models.transformer.decoder import Decoder
 from tinygen.models.transformer.depth import learning_rate, sizes, token_budget
@@ -104,6 +105,22 @@ class LanguageRecipe(ABC):
                 count += targets.size
         size = len(self.writer.tokenizer.decode_bytes(self.val_tokens[1:]))
         return {"val_loss": total / count, "bits_per_byte": total / math.log(2) / max(1, size)}
+
+    def copied(self, rng: Generator, tokens: int) -> dict[str, Any]:
+        """How much of a text of so many tokens, drawn from the model's own distribution, is copied
+        from the training text, beside as much held-out text: see `longest_overlap`."""
+        options = Sampling(tokens=tokens, temperature=1.0, top_k=0)
+        written = "".join(self.writer.sample(rng, options)).encode()
+        decoded = self.writer.tokenizer.decode_bytes
+        seen, unseen = decoded(self.train_tokens), decoded(self.val_tokens)[: len(written)]
+        found = longest_overlap(written, seen)
+        run = written[found.start : found.start + found.length]
+        return {
+            "copied_bytes": found.length,
+            "held_out_copied_bytes": longest_overlap(unseen, seen).length,
+            "of_bytes": len(written),
+            "copied_text": run.decode("utf-8", "replace"),
+        }
 
     def findings(self) -> tuple[str, ...]:
         return ()
