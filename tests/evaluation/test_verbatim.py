@@ -14,12 +14,8 @@ few = st.binary(max_size=40).map(lambda data: bytes(byte % 3 for byte in data))
 
 
 def slowly(text: bytes, other: bytes) -> Overlap:
-    runs = [
-        (i, j - i)
-        for i in range(len(text))
-        for j in range(i + 1, len(text) + 1)
-        if text[i:j] in other
-    ]
+    places = ((i, j) for j in range(len(text) + 1) for i in range(j))
+    runs = [(i, j - i) for i, j in places if text[i:j] in other]
     return Overlap(*max(runs, key=lambda run: (run[1], -run[0]), default=(0, 0)))
 
 

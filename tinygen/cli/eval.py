@@ -37,7 +37,7 @@ def add_options(parser: Parser) -> None:
         "--copied",
         type=int,
         metavar="TOKENS",
-        help="of text: the longest run of a sample of so many tokens that stands in the training text",
+        help="of text: the longest run of a sample of so many that stands in the training text",
     )
     painters = [family(name) for name in FAMILIES if family(name).output == "arrays"]
     leaves = {leaf.path: leaf for painter in painters for leaf in painter.sampling.leaves()}

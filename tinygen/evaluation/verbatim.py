@@ -63,10 +63,9 @@ def _common(
 
 def _prefixes(text: bytes) -> NDArray[np.uint64]:
     """s[i] = sum over j < i of (text[j] + 1) BASE^j, modulo 2^64."""
-    terms = (np.frombuffer(text, np.uint8).astype(np.uint64) + np.uint64(1)) * _powers(
-        BASE, len(text)
-    )
-    return np.concatenate([np.zeros(1, np.uint64), np.cumsum(terms, dtype=np.uint64)])
+    terms = np.frombuffer(text, np.uint8).astype(np.uint64) + np.uint64(1)
+    sums = np.cumsum(terms * _powers(BASE, len(text)), dtype=np.uint64)
+    return np.concatenate([np.zeros(1, np.uint64), sums])
 
 
 def _windows(prefixes: NDArray[np.uint64], length: int) -> NDArray[np.uint64]:
