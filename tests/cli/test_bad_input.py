@@ -51,7 +51,10 @@ def fails(
     [
         ("trian", "unknown command 'trian'; did you mean train?"),
         ("--vresion", "unknown option '--vresion'"),
-        ("train", "train needs a family (gpt, llama, vae, vqvae, gan, diffusion, masked), or"),
+        (
+            "train",
+            "train needs a family (gpt, llama, tune, vae, vqvae, gan, diffusion, masked), or",
+        ),
         ("train gtp", "no family 'gtp' of models; did you mean gpt?"),
         ("train gpt --preset nanoo", "no preset 'nanoo'; did you mean nano?"),
         ("train gpt --setps 5", "unknown option --setps; did you mean --steps?"),

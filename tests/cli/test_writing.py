@@ -150,3 +150,11 @@ def test_eval_tells_what_is_copied(trained: Path, capsys: pytest.CaptureFixture[
     assert found["copied_text"] in (trained.parent / "text.txt").read_text()
     assert main(["eval", str(trained), "--copied", "0"]) == 2
     assert "--copied TOKENS" in capsys.readouterr().err
+
+
+def test_eval_judges_lines(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["eval", str(trained), "--lines", "3", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    for name in ("unique", "novel", "trigram_unique", "trigram_novel"):
+        assert 0 <= found[name] <= 1
+    assert "valid" not in found

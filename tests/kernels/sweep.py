@@ -13,7 +13,7 @@ from unittest.mock import patch
 import numpy as np
 
 from tinygen import autograd, ops
-from tinygen.backend import backend_named
+from tinygen.backend import backend_named, launch
 from tinygen.backend.device.attention_rungs import MANY
 from tinygen.backend.device.launching import DTYPES, WORTH_COMPILING
 from tinygen.backend.launch import Kernel
@@ -108,6 +108,7 @@ def builds(architecture: int, *, few: bool = False) -> list[Build]:
         patch.object(sim, "run", note),
         patch.object(type(sim), "launches", True),
         patch.object(sim, "compute_capability", architecture),
+        patch.object(launch, "_observers", []),  # who would build each for the simulator
     ):
         for draw in (Generator(0).uniform, Generator(0).normal):
             draw((5,), device="sim")

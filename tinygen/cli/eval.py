@@ -39,6 +39,12 @@ def add_options(parser: Parser) -> None:
         metavar="TOKENS",
         help="of text: the longest run of a sample of so many that stands in the training text",
     )
+    parser.add_argument(
+        "--lines",
+        type=int,
+        metavar="N",
+        help="of text: how many of N lines are unique and novel, and of molecules valid",
+    )
     painters = [family(name) for name in FAMILIES if family(name).output == "arrays"]
     leaves = {leaf.path: leaf for painter in painters for leaf in painter.sampling.leaves()}
     kept = [leaf for path, leaf in leaves.items() if path not in _JUDGED_AS_A_WHOLE]
@@ -71,19 +77,22 @@ def run(options: argparse.Namespace) -> int:
                 f"{metric} of {run.path} at step {step} is {value}: its training diverged; take "
                 "another checkpoint with --step"
             )
-    name, baseline = recipe.baseline()
-    if options.copied is not None:
-        if not hasattr(recipe, "copied") or options.copied < 1:
-            raise UsageError("--copied TOKENS is for models of text, and at least 1")
-        with np.errstate(all="ignore"):
-            metrics |= recipe.copied(Generator(config.training.seed), options.copied)
+    trivial, baseline = recipe.baseline()
+    rng = Generator(config.training.seed)
+    for name, what in (("copied", "TOKENS"), ("lines", "N")):
+        wanted = getattr(options, name)
+        if wanted is not None:
+            if not hasattr(recipe, name) or wanted < 1:
+                raise UsageError(f"--{name} {what} is for models of text, and at least 1")
+            with np.errstate(all="ignore"):
+                metrics |= getattr(recipe, name)(rng.spawn(name), wanted)
     if options.json:
-        found = {"run": str(run.path), "step": step, **metrics, name: baseline}
+        found = {"run": str(run.path), "step": step, **metrics, trivial: baseline}
         print(json.dumps(found | {"findings": list(recipe.findings())}))
         return 0
     criterion = recipe.criterion
     what = "validation loss" if criterion == "val_loss" else criterion.replace("_", " ")
-    print(f"step {step}: {what} {metrics.pop(criterion):.4f} ({name}: {baseline:.4f})")
+    print(f"step {step}: {what} {metrics.pop(criterion):.4f} ({trivial}: {baseline:.4f})")
     for metric, value in metrics.items():
         told = f"{value:10.4f}" if isinstance(value, float) else repr(value)
         print(f"  {metric.replace('_', ' '):28} {told}")

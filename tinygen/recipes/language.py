@@ -12,8 +12,9 @@ from typing import Any
 from tinygen.checkpoints import State
 from tinygen.data.baselines import bigram_nats
 from tinygen.data.batches import Batch, sequential_blocks
+from tinygen.data.ngrams import NGram
 from tinygen.data.tokenizers import tokenizer_from_state
-from tinygen.evaluation import longest_overlap
+from tinygen.evaluation import are_molecules, judge_lines, longest_overlap
 from tinygen.models.transformer import Estimate, estimate
 from tinygen.models.transformer.decoder import Decoder
 from tinygen.models.transformer.depth import learning_rate, sizes, token_budget
@@ -121,6 +122,23 @@ class LanguageRecipe(ABC):
             "of_bytes": len(written),
             "copied_text": run.decode("utf-8", "replace"),
         }
+
+    def lines(self, rng: Generator, n: int) -> dict[str, float]:
+        """Of n lines drawn from the model's own distribution, how many are unique and novel, and
+        valid, where the training text is molecules; and the same of counting three characters."""
+        decoded = self.writer.tokenizer.decode_bytes
+        training = decoded(self.train_tokens).decode("utf-8", "replace").split("\n")[:-1]
+        typical = sum(map(len, training[:1000])) // max(1, len(training[:1000])) + 2
+        written: list[str] = []
+        while len(written) < n:
+            tokens = min(4096, typical * (n - len(written)) + 64)
+            options = Sampling(prompt="\n", tokens=tokens, temperature=1.0, top_k=0)
+            written += "".join(self.writer.sample(rng, options)).split("\n")[1:-1]
+        molecules, counting = are_molecules(training), NGram(training)
+        counted = [counting.line(rng) for _ in range(n)]
+        mine = judge_lines(written[:n], training, molecules=molecules)
+        theirs = judge_lines(counted, training, molecules=molecules)
+        return mine | {f"trigram_{name}": value for name, value in theirs.items()}
 
     def findings(self) -> tuple[str, ...]:
         return ()
