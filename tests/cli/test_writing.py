@@ -158,3 +158,20 @@ def test_eval_judges_lines(trained: Path, capsys: pytest.CaptureFixture[str]) ->
     for name in ("unique", "novel", "trigram_unique", "trigram_novel"):
         assert 0 <= found[name] <= 1
     assert "valid" not in found
+
+
+def test_a_file_of_examples_comes_before_the_prompt(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is read by the model as if it stood in the prompt, and is not repeated."""
+    examples = (trained.parent / "text.txt").read_text()[:5]
+    (tmp_path / "shots.txt").write_text(examples)
+    fixed = ["--tokens", "3", "--temperature", "0", "--seed", "1"]
+    prompt = (trained.parent / "text.txt").read_text()[5:7]
+    assert main(["sample", str(trained), "--prompt", examples + prompt, *fixed]) == 0
+    whole = capsys.readouterr().out
+    file = ["--prompt-file", str(tmp_path / "shots.txt")]
+    assert main(["sample", str(trained), *file, "--prompt", prompt, *fixed]) == 0
+    assert examples + capsys.readouterr().out == whole
+    assert main(["sample", str(trained), "--prompt-file", str(tmp_path / "absent")]) == 3
+    assert "absent" in capsys.readouterr().err

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygen.data.infilling import Infilling
+from tinygen.data.reading import read_file
 from tinygen.data.tokenizers import Tokenizer
 from tinygen.data.tokenizers.base import Ids
 from tinygen.decoding import (
@@ -36,6 +37,9 @@ from tinygen.training.config import Settings, setting
 @dataclass(frozen=True)
 class Sampling(Settings):
     prompt: str = setting("", "the text to continue")
+    prompt_file: str = setting(
+        "", "a file that comes before the prompt and is not repeated, such as a few examples"
+    )
     suffix: str = setting("", "what follows the gap that is filled; of runs with --data.fim")
     tokens: int = setting(256, "how many tokens to add, at most", least=1)
     temperature: float = setting(0.8, "1 is the model's own distribution, 0 is greedy", least=0.0)
@@ -91,14 +95,14 @@ class Writer:
     def sample(self, rng: Generator, options: Sampling) -> Iterator[str]:
         """The prompt, then what the model adds to it, as soon as its characters are complete; then
         the suffix, if it was to fill a gap. Raises UsageError where it has not learned to."""
-        prompt: Any = self._start()
-        ends = list(self.ends)
+        before = _text_of(options.prompt_file) if options.prompt_file else ""
+        given, ends = before + options.prompt, list(self.ends)
         if options.suffix:
             infilling = Infilling(self.tokenizer)
-            prompt = infilling.prompt(as_typed(options.prompt), as_typed(options.suffix))
+            prompt: Any = infilling.prompt(as_typed(given), as_typed(options.suffix))
             ends.append(infilling.end)
-        elif options.prompt:
-            prompt = encoded(self.tokenizer, options.prompt)
+        else:
+            prompt = encoded(self.tokenizer, given) if given else self._start()
         texts = TokenTexts(self.tokenizer, self._hidden(ends), self.model.vocab_size)
         steps = self._steps(prompt[None].astype(np.int64), rng, options, ends)
         yield options.prompt
@@ -157,6 +161,11 @@ class Writer:
             return self.tokenizer.encode("\n")
         except InputError:
             return np.zeros(1, np.uint8)
+
+
+def _text_of(path: str) -> str:
+    """The text of a file, as an argument of the command line would be. Raises InputError."""
+    return read_file(path).decode("utf-8", "surrogateescape")
 
 
 class TokenTexts(Sequence[bytes | None]):
