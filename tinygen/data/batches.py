@@ -17,13 +17,21 @@ Batch = tuple[NDArray[np.int64], NDArray[np.int64]]
 class TokenBatches:
     """An endless iterator of (inputs, targets), each (batch, block) int64.
 
-    A window starts anywhere in the tokens (N,) with equal chance; its targets are its inputs one
-    step later. The starts are drawn from `rng`: give it a stream of its own,
-    `rng.spawn("batches")`, and the sequence of batches depends on the seed alone. `state_dict` is
-    all that is needed to continue it. Raises InputError where the tokens are fewer than a window.
+    A window starts anywhere in the tokens (N,), or at one of the `starts` (S,), with equal chance;
+    its targets are its inputs one step later. The starts are drawn from `rng`: give it a stream of
+    its own, `rng.spawn("batches")`, and the sequence of batches depends on the seed alone.
+    `state_dict` is all that is needed to continue it. Raises InputError where the tokens are fewer
+    than a window.
     """
 
-    def __init__(self, tokens: Tokens, block: int, batch: int, rng: Generator):
+    def __init__(
+        self,
+        tokens: Tokens,
+        block: int,
+        batch: int,
+        rng: Generator,
+        starts: Tokens | None = None,
+    ):
         _check(tokens, block, batch)
         if len(tokens) < block + 1:
             raise InputError(
@@ -36,12 +44,23 @@ class TokenBatches:
         self.batch = batch
         self.rng = rng
         self._window = np.arange(block + 1)
+        self._starts = None
+        if starts is not None:
+            self._starts = starts[starts < len(tokens) - block]
+            if not len(self._starts):
+                raise InputError(
+                    f"no window of {block} tokens begins at a place where one may begin; give a "
+                    "longer text or a smaller block"
+                )
 
     def __iter__(self) -> Iterator[Batch]:
         return self
 
     def __next__(self) -> Batch:
-        starts = self.rng.integers(0, len(self.tokens) - self.block, (self.batch, 1))
+        places = len(self.tokens) - self.block if self._starts is None else len(self._starts)
+        starts = self.rng.integers(0, places, (self.batch, 1))
+        if self._starts is not None:
+            starts = self._starts[starts]
         windows = self.tokens[starts + self._window].astype(np.int64)  # (batch, block + 1)
         return windows[:, :-1].copy(), windows[:, 1:].copy()
 

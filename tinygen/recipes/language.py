@@ -12,6 +12,7 @@ from typing import Any
 from tinygen.checkpoints import State
 from tinygen.data.baselines import bigram_nats
 from tinygen.data.batches import Batch, sequential_blocks
+from tinygen.data.molecules import smiles_of
 from tinygen.data.ngrams import NGram
 from tinygen.data.tokenizers import tokenizer_from_state
 from tinygen.evaluation import are_molecules, judge_lines, longest_overlap
@@ -42,6 +43,7 @@ class LanguageRecipe(ABC):
         architecture = self.architecture(config.model, text.tokenizer.vocab_size)
         model = self.network(architecture, rng=rng.spawn("model"))
         self.writer = Writer(model, text.tokenizer, self.device)
+        self.writer.notation = config.data.notation
         block, batch = config.model.block_size, config.training.batch
         self.batches = text.batches(block, batch, rng.spawn("data"))
         self.learner = Learner(self.writer.model, config.optimizer, config.training.steps)
@@ -59,6 +61,7 @@ class LanguageRecipe(ABC):
         architecture = cls.architecture(config.model, tokenizer.vocab_size)
         model = cls.network(architecture, rng=Generator(0))
         writer = Writer(model, tokenizer, training_device(config.training))
+        writer.notation = config.data.notation
         writer.model.load_state_dict(state["model"])
         return writer
 
@@ -128,15 +131,13 @@ class LanguageRecipe(ABC):
         valid, where the training text is molecules; and the same of counting three characters."""
         decoded = self.writer.tokenizer.decode_bytes
         training = decoded(self.train_tokens).decode("utf-8", "replace").split("\n")[:-1]
-        typical = sum(map(len, training[:1000])) // max(1, len(training[:1000])) + 2
-        written: list[str] = []
-        while len(written) < n:
-            tokens = min(4096, typical * (n - len(written)) + 64)
-            options = Sampling(prompt="\n", tokens=tokens, temperature=1.0, top_k=0)
-            written += "".join(self.writer.sample(rng, options)).split("\n")[1:-1]
+        written = self.writer.lines(rng, n)
+        if self.config.data.notation == "selfies":
+            training = [smiles_of(line) for line in training]
+            written = [smiles_of(line) for line in written]
         molecules, counting = are_molecules(training), NGram(training)
         counted = [counting.line(rng) for _ in range(n)]
-        mine = judge_lines(written[:n], training, molecules=molecules)
+        mine = judge_lines(written, training, molecules=molecules)
         theirs = judge_lines(counted, training, molecules=molecules)
         return mine | {f"trigram_{name}": value for name, value in theirs.items()}
 

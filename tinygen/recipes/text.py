@@ -1,15 +1,18 @@
 """What the recipes of text learn from: a corpus, its tokenizer, its two parts."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from tinygen.data.batches import TokenBatches
+from tinygen.data.batches import TokenBatches, Tokens
 from tinygen.data.corpus import Corpus
 from tinygen.data.infilling import MARKS, Infilling, infilled
+from tinygen.data.molecules import corpus_in_selfies
 from tinygen.data.sources import read_corpus
 from tinygen.data.splits import HELD_OUT, split
 from tinygen.data.tokenizers import (
+    AtomTokenizer,
     BPETokenizer,
     ByteTokenizer,
     CharTokenizer,
@@ -21,7 +24,7 @@ from tinygen.errors import InputError, UsageError
 from tinygen.random import Generator
 from tinygen.training.config import Settings, nearest, setting
 
-TOKENIZERS = ("auto", "byte", "char", "bpe")
+TOKENIZERS = ("auto", "byte", "char", "atoms", "bpe")
 """Names of tokenizers that a run makes itself; everything else is a path."""
 
 
@@ -30,14 +33,21 @@ class DataSettings(Settings):
     source: str = setting("docs", "docs, stdlib, tinyshakespeare, or the path of a file or folder")
     tokenizer: str = setting(
         "auto",
-        "byte, char, bpe (learned of the training part), the path of a tokenizer's file or folder, "
-        "or auto: char for tinyshakespeare, else byte",
+        "byte, char, atoms (of molecules), bpe (learned of the training part), the path of a "
+        "tokenizer's file or folder, or auto: char for tinyshakespeare, atoms for selfies, "
+        "else byte",
     )
     vocab_size: int = setting(
         1024, "ids that bpe learns, 256 of them bytes", least=256, most=1 << 20
     )
     fim: float = setting(
         0.0, "part of the pieces that teach fill-in-the-middle, with bpe", least=0.0, most=1.0
+    )
+    notation: Literal["as-is", "selfies"] = setting(
+        "as-is", "as-is, or selfies: lines of SMILES are learned and written as SELFIES"
+    )
+    windows: Literal["anywhere", "lines"] = setting(
+        "anywhere", "where a window of training begins: anywhere, or with a line"
     )
     field: str = setting("text", "where JSON lines keep their text")
     held_out: float = setting(HELD_OUT, "part that is kept for validation", above=0.0, below=1.0)
@@ -79,6 +89,8 @@ class TransformerSettings(Settings):
 class Text:
     """A corpus as tokens."""
 
+    settings: DataSettings
+
     corpus: Corpus
     tokenizer: Tokenizer
     train: Ids
@@ -92,10 +104,18 @@ class Text:
                 f"{self.corpus.name}: its held-out part has fewer than the two tokens that an "
                 "evaluation needs; give a longer text or a larger --data.held-out"
             )
+        starts = self._line_starts() if self.settings.windows == "lines" else None
         try:
-            return TokenBatches(self.train, block, batch, rng)
+            return TokenBatches(self.train, block, batch, rng, starts)
         except InputError as error:
             raise InputError(f"{self.corpus.name}: {error}") from error
+
+    def _line_starts(self) -> Tokens:
+        """Where the newlines before lines stand: what an empty prompt begins with too."""
+        newline = self.tokenizer.encode("\n")
+        if len(newline) != 1:
+            raise UsageError("windows of lines need a tokenizer with a token for a newline")
+        return np.flatnonzero(self.train == newline[0])
 
 
 def read_text(data: DataSettings) -> Text:
@@ -103,9 +123,12 @@ def read_text(data: DataSettings) -> Text:
     kind = data.tokenizer
     if kind == "auto":
         kind = "char" if data.source == "tinyshakespeare" else "byte"
+        kind = "atoms" if data.notation == "selfies" else kind
     given = None if kind in TOKENIZERS else load_tokenizer(kind)
     raw = data.tokenizer in ("byte", "bpe") or isinstance(given, (ByteTokenizer, BPETokenizer))
     corpus = read_corpus(data.source, field=data.field, raw=raw)
+    if data.notation == "selfies":
+        corpus = corpus_in_selfies(corpus)
     train, validation = split(corpus, data.held_out)
     tokenizer = given or _made(kind, data, corpus, train)
     if data.fim:
@@ -115,6 +138,7 @@ def read_text(data: DataSettings) -> Text:
     else:
         learned = tokenizer.encode(train.stream)
     return Text(
+        data,
         corpus,
         tokenizer,
         learned,
@@ -123,13 +147,14 @@ def read_text(data: DataSettings) -> Text:
 
 
 def _made(kind: str, data: DataSettings, corpus: Corpus, train: Corpus) -> Tokenizer:
-    """A tokenizer of this corpus. What is held out teaches it nothing, but for its characters."""
+    """A tokenizer of this corpus. What is held out teaches it its characters alone."""
     if kind == "byte":
         return ByteTokenizer()
     if kind == "bpe":
         marks = MARKS if data.fim else ()
         return BPETokenizer.train(train.documents, data.vocab_size, special_tokens=marks)
-    return CharTokenizer.train(corpus.text)
+    made = AtomTokenizer if kind == "atoms" else CharTokenizer
+    return made.train(corpus.text)
 
 
 def encoded(tokenizer: Tokenizer, text: str) -> Ids:

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from tinygen.data.infilling import Infilling
+from tinygen.data.molecules import smiles_of
 from tinygen.data.reading import read_file
 from tinygen.data.tokenizers import Tokenizer
 from tinygen.data.tokenizers.base import Ids
 from tinygen.decoding import (
+    NOTHING,
     Constraint,
     Detection,
     FrequencyPenalty,
@@ -21,6 +23,7 @@ from tinygen.decoding import (
     RepetitionPenalty,
     Sampler,
     Step,
+    StopStrings,
     Watermark,
     beam_search,
     sample,
@@ -81,6 +84,8 @@ class Writer:
         self.ends = ends
         self.draft: Decoder | None = None
         """A smaller model of the same tokens that proposes what this one writes."""
+        self.notation = "as-is"
+        """Of what it has learned: lines of "selfies" are given as SMILES."""
 
     def let_propose(self, other: Any) -> None:
         """Write faster with the help of another writer's model. Raises UsageError where its tokens
@@ -105,9 +110,33 @@ class Writer:
             prompt = encoded(self.tokenizer, given) if given else self._start()
         texts = TokenTexts(self.tokenizer, self._hidden(ends), self.model.vocab_size)
         steps = self._steps(prompt[None].astype(np.int64), rng, options, ends)
+        written = stream_text(steps, texts, [options.stop] if options.stop else [])
+        if self.notation == "selfies":
+            yield from _molecules(options.prompt, written)
+            return
         yield options.prompt
-        yield from stream_text(steps, texts, [options.stop] if options.stop else [])
+        yield from written
         yield options.suffix
+
+    def lines(self, rng: Generator, n: int, longest: int = 256) -> list[str]:
+        """n lines from the model's own distribution, each begun after a newline and cut after
+        `longest` tokens; many at a time."""
+        texts = TokenTexts(self.tokenizer, self._hidden(self.ends), self.model.vocab_size)
+        found: list[str] = []
+        while len(found) < n:
+            rows = min(64, n - len(found))
+            prompts = np.repeat(self._start()[None].astype(np.int64), rows, 0)  # (rows, T)
+            tokens: list[list[int]] = [[] for _ in range(rows)]
+            stops = [StopStrings(["\n"], texts)]
+            for step in sample(
+                self.model, prompts, max_new_tokens=longest, rng=rng, end=self.ends, stops=stops
+            ):
+                for row, token in zip(tokens, step.tokens, strict=True):
+                    if token != NOTHING:
+                        row.append(int(token))
+            written = [b"".join(texts[token] or b"" for token in row) for row in tokens]
+            found += [line.decode("utf-8", "replace").split("\n")[0] for line in written]
+        return found
 
     def detect(self, text: str, key: str) -> Detection:
         """Look for the watermark of `key` in a text. Raises InputError, UsageError."""
@@ -161,6 +190,15 @@ class Writer:
             return self.tokenizer.encode("\n")
         except InputError:
             return np.zeros(1, np.uint8)
+
+
+def _molecules(prompt: str, written: Iterator[str]) -> Iterator[str]:
+    """Lines of SELFIES as SMILES, each as soon as it is complete."""
+    line = prompt
+    for piece in written:
+        *whole, line = (line + piece).split("\n")
+        yield from (f"{smiles_of(done)}\n" for done in whole)
+    yield smiles_of(line)
 
 
 def _text_of(path: str) -> str:

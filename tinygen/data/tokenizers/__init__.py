@@ -7,6 +7,7 @@ tokenizer.save("tokenizer.json")
 load_tokenizer("tokenizer.json")        # of whichever class
 """
 
+from tinygen.data.tokenizers.atoms import AtomTokenizer
 from tinygen.data.tokenizers.base import Tokenizer
 from tinygen.data.tokenizers.bpe import BPETokenizer
 from tinygen.data.tokenizers.byte import ByteTokenizer
@@ -14,6 +15,7 @@ from tinygen.data.tokenizers.char import CharTokenizer
 from tinygen.data.tokenizers.loading import load_tokenizer, tokenizer_from_state
 
 __all__ = [
+    "AtomTokenizer",
     "BPETokenizer",
     "ByteTokenizer",
     "CharTokenizer",

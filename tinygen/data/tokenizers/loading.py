@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from tinygen.data.tokenizers.atoms import AtomTokenizer
 from tinygen.data.tokenizers.base import State, Tokenizer, read_state
 from tinygen.data.tokenizers.bpe import BPETokenizer
 from tinygen.data.tokenizers.byte import ByteTokenizer
@@ -10,7 +11,7 @@ from tinygen.errors import InputError
 from tinygen.files import StrPath
 
 _CLASSES: dict[str, type[Tokenizer]] = {
-    cls.kind: cls for cls in (ByteTokenizer, CharTokenizer, BPETokenizer)
+    cls.kind: cls for cls in (ByteTokenizer, CharTokenizer, AtomTokenizer, BPETokenizer)
 }
 
 
