@@ -45,6 +45,12 @@ def add_options(parser: Parser) -> None:
         metavar="N",
         help="of text: how many of N lines are unique and novel, and of molecules valid",
     )
+    parser.add_argument(
+        "--infill",
+        type=int,
+        metavar="N",
+        help="of runs with --data.fim: how many of N held-out lines and spans are filled in",
+    )
     painters = [family(name) for name in FAMILIES if family(name).output == "arrays"]
     leaves = {leaf.path: leaf for painter in painters for leaf in painter.sampling.leaves()}
     kept = [leaf for path, leaf in leaves.items() if path not in _JUDGED_AS_A_WHOLE]
@@ -79,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
             )
     trivial, baseline = recipe.baseline()
     rng = Generator(config.training.seed)
-    for name, what in (("copied", "TOKENS"), ("lines", "N")):
+    for name, what in (("copied", "TOKENS"), ("lines", "N"), ("infill", "N")):
         wanted = getattr(options, name)
         if wanted is not None:
             if not hasattr(recipe, name) or wanted < 1:

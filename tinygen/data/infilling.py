@@ -28,6 +28,7 @@ PREFIX, SUFFIX, MIDDLE, END = MARKS = (
 """Special tokens of a tokenizer that is to infill."""
 
 Order = Literal["psm", "spm"]
+ORDERS: tuple[Order, Order] = ("psm", "spm")
 Ids = NDArray[np.int64]
 
 

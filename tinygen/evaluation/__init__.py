@@ -2,8 +2,9 @@
 
 Reading order: `features` (the frozen network in whose features images are compared), `frechet`,
 `kernel` and `energy` (distances of two sets), `neighbours` (precision, recall, density, coverage,
-copies), `verbatim` (copied text), `lines` (names and molecules), `modes` (of a known mixture),
-`nats` (bits per dimension), `judgement` (all of it at once, between a floor and a ceiling).
+copies), `verbatim` (copied text), `lines` (names and molecules), `infilling` (gaps filled),
+`modes` (of a known mixture), `nats` (bits per dimension), `judgement` (all of it at once, between a
+floor and a ceiling).
 """
 
 from tinygen.evaluation.energy import energy_distance, gaussian_fit

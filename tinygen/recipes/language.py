@@ -12,17 +12,26 @@ from typing import Any
 from tinygen.checkpoints import State
 from tinygen.data.baselines import bigram_nats
 from tinygen.data.batches import Batch, sequential_blocks
+from tinygen.data.infilling import ORDERS, Infilling
 from tinygen.data.molecules import smiles_of
 from tinygen.data.ngrams import NGram
+from tinygen.data.splits import split
 from tinygen.data.tokenizers import tokenizer_from_state
 from tinygen.evaluation import are_molecules, judge_lines, longest_overlap
+from tinygen.evaluation.infilling import (
+    FrequentLines,
+    Gap,
+    judge_fillings,
+    line_gap,
+    span_gap,
+)
 from tinygen.models.transformer import Estimate, estimate
 from tinygen.models.transformer.decoder import Decoder
 from tinygen.models.transformer.depth import learning_rate, sizes, token_budget
 from tinygen.random import Generator
 from tinygen.recipes.devices import placed, training_device
 from tinygen.recipes.optimisation import Learner
-from tinygen.recipes.text import read_text, require_corpus
+from tinygen.recipes.text import FIM_PIECE, read_text, require_corpus
 from tinygen.recipes.writing import Sampling, Writer
 from tinygen.training.recipe import Metrics
 
@@ -140,6 +149,31 @@ class LanguageRecipe(ABC):
         mine = judge_lines(written, training, molecules=molecules)
         theirs = judge_lines(counted, training, molecules=molecules)
         return mine | {f"trigram_{name}": value for name, value in theirs.items()}
+
+    def infill(self, rng: Generator, n: int) -> dict[str, float]:
+        """Of n lines, and of n spans, taken out of pieces of held-out text: how many the model's
+        likeliest filling gives back, in both orders; beside the most frequent line of the place.
+        A piece is as long as those that it has learned to fill, where the model sees all of it."""
+        text = self.writer.tokenizer.decode_bytes(self.val_tokens)
+        infilling, block = Infilling(self.writer.tokenizer), self.config.model.block_size
+        training = b"\n".join(split(self.corpus, self.config.data.held_out)[0].documents)
+        counting, found = FrequentLines(training), dict[str, float]()
+        for name, cut in (("line", line_gap), ("span", span_gap)):
+            gaps: list[Gap] = []
+            for _ in range(20 * n):
+                start = int(rng.integers(0, max(1, len(text) - FIM_PIECE), ()))
+                gap = cut(text[start : start + FIM_PIECE], rng)
+                if gap and len(infilling.example(*gap)) <= block and len(gaps) < n:
+                    gaps.append(gap)
+            middles = [gap.middle for gap in gaps]
+            for order in ORDERS:
+                judged = judge_fillings(middles, self.writer.fill(gaps, order))
+                judged["nats_a_token"] = self.writer.middle_nats(gaps, order)
+                found |= {f"{name}_{order}_{figure}": value for figure, value in judged.items()}
+            if name == "line":
+                judged = judge_fillings(middles, map(counting.fill, gaps))
+                found |= {f"line_frequent_{figure}": value for figure, value in judged.items()}
+        return found
 
     def findings(self) -> tuple[str, ...]:
         return ()

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.data.infilling import Infilling
+from tinygen.data.infilling import Infilling, Order
 from tinygen.data.molecules import smiles_of
 from tinygen.data.reading import read_file
 from tinygen.data.tokenizers import Tokenizer
@@ -30,7 +30,9 @@ from tinygen.decoding import (
     sample_speculatively,
     stream_text,
 )
+from tinygen.decoding.rows import log_softmax
 from tinygen.errors import InputError, UsageError
+from tinygen.evaluation.infilling import Gap
 from tinygen.models.transformer.decoder import Decoder
 from tinygen.random import Generator
 from tinygen.recipes.text import as_typed, encoded
@@ -137,6 +139,35 @@ class Writer:
             written = [b"".join(texts[token] or b"" for token in row) for row in tokens]
             found += [line.decode("utf-8", "replace").split("\n")[0] for line in written]
         return found
+
+    def fill(self, gaps: Sequence[Gap], order: Order, longest: int = 64) -> list[bytes]:
+        """The likeliest token after token between prefix and suffix, `longest` at most."""
+        infilling, found = Infilling(self.tokenizer), []
+        ends = [*self.ends, infilling.end]
+        texts = TokenTexts(self.tokenizer, self._hidden(ends), self.model.vocab_size)
+        for first in range(0, len(gaps), 32):
+            some = gaps[first : first + 32]
+            prompts = [infilling.prompt(gap.prefix, gap.suffix, order) for gap in some]
+            filled = [b""] * len(some)
+            for step in sample(
+                self.model, prompts, max_new_tokens=longest, sampler=Sampler(0.0), end=ends
+            ):
+                for row, token in enumerate(step.tokens.tolist()):
+                    if token != NOTHING:
+                        filled[row] += texts[token] or b""
+            found += filled
+        return found
+
+    def middle_nats(self, gaps: Sequence[Gap], order: Order) -> float:
+        """-log p of the middles and of the marks that end them, in nats a token."""
+        infilling, total, count = Infilling(self.tokenizer), 0.0, 0
+        for gap in gaps:
+            known = len(infilling.prompt(gap.prefix, gap.suffix, order))
+            ids = infilling.example(*gap, order)
+            logits = self.model._logits(ids[None, :-1])[0, known - 1 :]
+            total -= float(np.take_along_axis(log_softmax(logits), ids[known:, None], 1).sum())
+            count += len(ids) - known
+        return total / count
 
     def detect(self, text: str, key: str) -> Detection:
         """Look for the watermark of `key` in a text. Raises InputError, UsageError."""
