@@ -6,17 +6,18 @@ from tinygen.data import embedded
 from tinygen.data.corpus import Corpus
 from tinygen.data.datasets import DATASETS
 from tinygen.data.fetch import find
+from tinygen.data.packages import packages
 from tinygen.data.reading import read_file
 from tinygen.data.text import JSON_LINES, read_folder, read_json_lines, read_text
 from tinygen.errors import InputError
 from tinygen.files import StrPath
 
-EMBEDDED = {"docs": embedded.docs, "stdlib": embedded.stdlib}
+EMBEDDED = {"docs": embedded.docs, "stdlib": embedded.stdlib, "packages": packages}
 FETCHED = tuple(name for name, data in DATASETS.items() if data.kind == "text")
 
 
 def read_corpus(source: StrPath, *, field: str = "text", raw: bool = False) -> Corpus:
-    """The corpus that `source` names: docs, stdlib, a fetched text, or a file or folder.
+    """The corpus that `source` names: docs, stdlib, packages, a fetched text, or a file or folder.
 
     A name comes before a path of the same spelling; "./docs" is always the path. `field` is where
     JSON lines keep their text; `raw` takes binary files too (for the byte tokenizer). Nothing is

@@ -30,7 +30,9 @@ TOKENIZERS = ("auto", "byte", "char", "atoms", "bpe")
 
 @dataclass(frozen=True)
 class DataSettings(Settings):
-    source: str = setting("docs", "docs, stdlib, tinyshakespeare, or the path of a file or folder")
+    source: str = setting(
+        "docs", "docs, stdlib, packages, tinyshakespeare, or the path of a file or folder"
+    )
     tokenizer: str = setting(
         "auto",
         "byte, char, atoms (of molecules), bpe (learned of the training part), the path of a "

@@ -1,6 +1,7 @@
 """A trained decoder that writes: what `tinygen sample` can ask of it."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,8 @@ from tinygen.decoding import (
     sample_speculatively,
     stream_text,
 )
+from tinygen.decoding.constraints import Automaton, line_with_words
+from tinygen.decoding.constraints.words import Unit
 from tinygen.decoding.rows import log_softmax
 from tinygen.errors import InputError, UsageError
 from tinygen.evaluation.infilling import Gap
@@ -65,6 +68,10 @@ class Sampling(Settings):
     stop: str = setting("", "end before this text, where it comes")
     regex: str = setting("", "the added text matches this regular expression")
     json_schema: str = setting("", "the added text is JSON under this schema: a file, or the JSON")
+    must_include: str = setting("", "words, with commas between, that the added line has all of")
+    words: str = setting("", "how many words the added line has: 5-12, or 8")
+    characters: str = setting("", "how many characters the added line has: 20-60, or 40")
+    match_case: bool = setting(False, "letters of --must-include are of the case that they have")
     beams: int = setting(1, "from 2 on the likeliest text, by a beam search as wide", least=1)
     proposals: int = setting(4, "tokens that the --draft model proposes at a time", least=1)
     watermark: str = setting("", "mark the text so that who has this key can detect it")
@@ -73,6 +80,17 @@ class Sampling(Settings):
         super().__post_init__()
         if self.regex and self.json_schema:
             raise UsageError("regex stands beside json_schema; give one of the two")
+        if self.words and self.characters:
+            raise UsageError("words stands beside characters; give one of the two")
+        if self.bounds_line and (self.regex or self.json_schema):
+            raise UsageError("must_include and lengths stand beside another constraint; give one")
+        for name in ("words", "characters"):
+            limits(name, getattr(self, name))
+
+    @property
+    def bounds_line(self) -> bool:
+        """Whether the added text is one line with words or a length."""
+        return bool(self.must_include or self.words or self.characters)
 
 
 class Writer:
@@ -205,6 +223,8 @@ class Writer:
             found.append(NoRepeatNGram(options.no_repeat_ngram))
         if options.regex:
             found.append(Constraint.regex(options.regex, texts, ends))
+        if options.bounds_line:
+            found.append(Constraint(_line(options), texts, ends))
         if options.json_schema:
             schema = read_schema(options.json_schema)
             found.append(Constraint.json_schema(schema, texts, ends))
@@ -230,6 +250,24 @@ def _molecules(prompt: str, written: Iterator[str]) -> Iterator[str]:
         *whole, line = (line + piece).split("\n")
         yield from (f"{smiles_of(done)}\n" for done in whole)
     yield smiles_of(line)
+
+
+def limits(name: str, text: str) -> tuple[int, int | None]:
+    """The two numbers of "5-12", or twice the one of "8"; no limits of no text. Raises UsageError
+    that begins with `name`."""
+    read = re.fullmatch(r"(\d{1,6})(?:-(\d{1,6}))?", text, re.ASCII)
+    if not text:
+        return 0, None
+    if read is None or int(read[2] or read[1]) < int(read[1]):
+        raise UsageError(f"{name} must be a range such as 5-12, or one number, not {text!r}")
+    return int(read[1]), int(read[2] or read[1])
+
+
+def _line(options: Sampling) -> Automaton:
+    unit: Unit = "characters" if options.characters else "words"
+    least, most = limits(unit, getattr(options, unit))
+    words = [word.strip() for word in options.must_include.split(",") if word.strip()]
+    return line_with_words(words, least, most, unit=unit, match_case=options.match_case)
 
 
 def _text_of(path: str) -> str:

@@ -48,7 +48,7 @@ def automaton_of(language: Language) -> Automaton:
     """Raises UsageError where no text belongs to the language, or its automaton is too large."""
     fragments = _Fragments()
     end = fragments.add(language, 0)
-    return _cut(*_deterministic(fragments, end))
+    return completable(*_deterministic(fragments, end))
 
 
 class _Fragments:
@@ -139,7 +139,7 @@ def _deterministic(fragments: _Fragments, end: int) -> tuple[list[Any], list[boo
     return rows, accepts
 
 
-def _cut(rows: list[Any], accepts: list[bool]) -> Automaton:
+def completable(rows: list[Any], accepts: list[bool]) -> Automaton:
     """Without transitions to states from which nothing is accepted."""
     after, accepting = np.stack(rows), np.array(accepts)
     targets = {i: np.unique(row[row != NOWHERE]).tolist() for i, row in enumerate(after)}

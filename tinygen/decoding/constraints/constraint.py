@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.decoding.constraints.automaton import NEVER, NOWHERE, automaton_of
+from tinygen.decoding.constraints.automaton import NEVER, NOWHERE, Automaton, automaton_of
 from tinygen.decoding.constraints.json_schema import language_of_schema
 from tinygen.decoding.constraints.language import Language
 from tinygen.decoding.constraints.lifting import TokenAutomaton
@@ -27,6 +27,7 @@ class Constraint:
 
         Constraint.regex(r"[A-Z][a-z]+ \\\\d{4}", vocabulary)
         Constraint.json_schema({"type": "object", ...}, vocabulary, end=tokenizer.end)
+        Constraint(line_with_words(["fast", "library"], 5, 12), vocabulary)
 
     `vocabulary` is the bytes of every token, None for those that are no text. A text ends with one
     of the `end` tokens, if the model has any, which are allowed where the text is complete; it also
@@ -36,11 +37,14 @@ class Constraint:
 
     never_above_zero = True
 
-    def __init__(self, language: Language, vocabulary: Vocabulary, end: Ends = ()) -> None:
+    def __init__(
+        self, language: Language | Automaton, vocabulary: Vocabulary, end: Ends = ()
+    ) -> None:
         self.size = len(vocabulary)
         self.end = end_tokens(end, self.size)
         texts = [None if token in self.end else text for token, text in enumerate(vocabulary)]
-        self.tokens = TokenAutomaton(automaton_of(language), texts)
+        made = language if isinstance(language, Automaton) else automaton_of(language)
+        self.tokens = TokenAutomaton(made, texts)
         if self.tokens.distances[0] == NEVER:
             raise UsageError(
                 "the constraint cannot be met: no tokens of the vocabulary together make a text "
