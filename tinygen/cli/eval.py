@@ -51,6 +51,12 @@ def add_options(parser: Parser) -> None:
         metavar="N",
         help="of runs with --data.fim: how many of N held-out lines and spans are filled in",
     )
+    parser.add_argument(
+        "--bound",
+        type=int,
+        metavar="N",
+        help="of text in lines: N bound to held-out lines' words and length, beside free ones",
+    )
     painters = [family(name) for name in FAMILIES if family(name).output == "arrays"]
     leaves = {leaf.path: leaf for painter in painters for leaf in painter.sampling.leaves()}
     kept = [leaf for path, leaf in leaves.items() if path not in _JUDGED_AS_A_WHOLE]
@@ -85,7 +91,7 @@ def run(options: argparse.Namespace) -> int:
             )
     trivial, baseline = recipe.baseline()
     rng = Generator(config.training.seed)
-    for name, what in (("copied", "TOKENS"), ("lines", "N"), ("infill", "N")):
+    for name, what in (("copied", "TOKENS"), ("lines", "N"), ("infill", "N"), ("bound", "N")):
         wanted = getattr(options, name)
         if wanted is not None:
             if not hasattr(recipe, name) or wanted < 1:

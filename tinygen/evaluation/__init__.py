@@ -3,8 +3,8 @@
 Reading order: `features` (the frozen network in whose features images are compared), `frechet`,
 `kernel` and `energy` (distances of two sets), `neighbours` (precision, recall, density, coverage,
 copies), `verbatim` (copied text), `lines` (names and molecules), `infilling` (gaps filled),
-`modes` (of a known mixture), `nats` (bits per dimension), `judgement` (all of it at once, between a
-floor and a ceiling).
+`bounded` (lines with given words), `modes` (of a known mixture), `nats` (bits per dimension),
+`judgement` (all of it at once, between a floor and a ceiling).
 """
 
 from tinygen.evaluation.energy import energy_distance, gaussian_fit

@@ -18,6 +18,7 @@ from tinygen.data.ngrams import NGram
 from tinygen.data.splits import split
 from tinygen.data.tokenizers import tokenizer_from_state
 from tinygen.evaluation import are_molecules, judge_lines, longest_overlap
+from tinygen.evaluation.bounded import judge_bounded, wish_of
 from tinygen.evaluation.infilling import (
     FrequentLines,
     Gap,
@@ -173,6 +174,23 @@ class LanguageRecipe(ABC):
             if name == "line":
                 judged = judge_fillings(middles, map(counting.fill, gaps))
                 found |= {f"line_frequent_{figure}": value for figure, value in judged.items()}
+        return found
+
+    def bound(self, rng: Generator, n: int) -> dict[str, float]:
+        """Of n lines that are bound to two words of a held-out line and nearly its length, and of
+        n free ones: how many are so, and how different; and nats a byte of both by the model."""
+        decoded = self.writer.tokenizer.decode_bytes
+        training, held_out = (
+            decoded(part).decode("utf-8", "replace").split("\n")[1:-1]
+            for part in (self.train_tokens, self.val_tokens)
+        )
+        wishes = [w for w in (wish_of(line, rng) for line in held_out[: 20 * n]) if w][:n]
+        found: dict[str, float] = {}
+        lines = [self.writer.bound_line(rng, w.words, w.least, w.most) for w in wishes]
+        for name, some in (("bound", lines), ("free", self.writer.lines(rng, len(wishes)))):
+            judged = judge_bounded(wishes, some, training)
+            judged["nats_a_byte"] = self.writer.nats_a_byte(some)
+            found |= {f"{name}_{figure}": value for figure, value in judged.items()}
         return found
 
     def findings(self) -> tuple[str, ...]:

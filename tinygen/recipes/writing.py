@@ -158,6 +158,29 @@ class Writer:
             found += [line.decode("utf-8", "replace").split("\n")[0] for line in written]
         return found
 
+    def bound_line(self, rng: Generator, words: Sequence[str], least: int, most: int) -> str:
+        """A line with these words, `least` to `most` in all, from the model's distribution."""
+        options = Sampling(
+            prompt="\n",
+            must_include=",".join(words),
+            words=f"{least}-{most}",
+            temperature=1.0,
+            top_k=0,
+        )
+        return "".join(self.sample(rng, options)).strip("\n")
+
+    def nats_a_byte(self, lines: Sequence[str]) -> float:
+        """-log p of lines, each after a newline and with its own, over their bytes; a line longer
+        than the model sees is cut."""
+        total, count = 0.0, 0
+        for line in lines:
+            ids = self.tokenizer.encode(f"\n{line}\n").astype(np.int64)
+            ids = ids[: self.model.config.block_size + 1]
+            logits = self.model._logits(ids[None, :-1])[0]
+            total -= float(np.take_along_axis(log_softmax(logits), ids[1:, None], 1).sum())
+            count += len(self.tokenizer.decode_bytes(ids[1:]))
+        return total / count
+
     def fill(self, gaps: Sequence[Gap], order: Order, longest: int = 64) -> list[bytes]:
         """The likeliest token after token between prefix and suffix, `longest` at most."""
         infilling, found = Infilling(self.tokenizer), []
