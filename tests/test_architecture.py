@@ -146,6 +146,10 @@ def test_import_is_light() -> None:
     heavy = {"safetensors", "rich", "PIL", "hypothesis", "pytest", "torch", "scipy", "cupy"}
     assert not loaded & heavy
     assert "numpy" in loaded
+    # Parts of the standard library that bring others along (OpenSSL, a mail parser, sockets), which
+    # neither NumPy nor a step needs.
+    slow = {"hashlib", "email", "socket", "csv", "tempfile", "zipfile", "json", "random", "asyncio"}
+    assert not loaded & slow
 
 
 def code_lines(path: Path) -> int:

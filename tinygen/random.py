@@ -21,7 +21,6 @@ import math
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from hashlib import blake2b
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -222,6 +221,8 @@ class Generator:
 
 
 def _hash(text: str) -> int:
+    from hashlib import blake2b  # OpenSSL comes with it, which few programs need
+
     return int.from_bytes(blake2b(text.encode(), digest_size=16).digest(), "big")
 
 

@@ -10,7 +10,6 @@ architecture.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -145,4 +144,6 @@ def delays() -> int | None:
 
 def digest(text: str, *how: str) -> str:
     """A name for what a compiler makes of `text` when it is called so."""
+    import hashlib  # OpenSSL comes with it: only for those who compile
+
     return hashlib.sha256("\0".join((text, *how)).encode()).hexdigest()[:32]

@@ -16,7 +16,6 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -115,6 +114,8 @@ def _operand(a: Array) -> tuple[int, int] | None:
 def _load() -> ctypes.CDLL:
     """MKL, set to 32-bit indices and to sums whose order does not depend on where an array lies,
     so that a resumed run repeats itself bit for bit."""
+    from importlib import metadata  # a mail parser comes with it: only for those who ask for MKL
+
     try:
         files = metadata.files("mkl") or []
         file = next(f for f in files if f.name.startswith(("libmkl_rt", "mkl_rt")))
