@@ -83,6 +83,8 @@ def run(options: argparse.Namespace) -> int:
         metrics = recipe.evaluate()
         if chosen.output == "arrays":
             metrics |= recipe.assess(options.samples, sampling)
+        elif hasattr(recipe, "measured"):
+            metrics |= recipe.measured()
     for metric, value in metrics.items():
         if not math.isfinite(value):
             raise DivergedError(

@@ -18,6 +18,7 @@ import numpy as np
 from tinygen.backend.threads import blas_threads
 from tinygen.cli.painting import paint, write_painting
 from tinygen.cli.parser import Parser
+from tinygen.cli.playing import write_piece
 from tinygen.cli.saved import saved_config, saved_family, trained_state
 from tinygen.cli.session import note
 from tinygen.data.reading import read_file
@@ -52,7 +53,9 @@ def add_options(parser: Parser) -> None:
     )
     parser.add_argument("--stream", action="store_true", help="write each token as it comes")
     parser.add_argument(
-        "--out", metavar="FILE", help="write to this new file: text, .png, .gif, .webp or .npz"
+        "--out",
+        metavar="FILE",
+        help="write to this new file: text; .mid, .wav (music); .png, .gif, .webp, .npz",
     )
     parser.add_argument("--device", help="cpu, cuda:0 or sim (the one that it was trained on)")
     parser.add_argument("--json", action="store_true", help="the result as JSON")
@@ -136,7 +139,10 @@ def _write_texts(
     text = "".join(f"{sample}\n" for sample in samples)
     if options.json:
         text = json.dumps({"seed": seed, "samples": samples}) + "\n"
-    if options.out:
+    if options.out and options.out.lower().endswith((".mid", ".wav")):
+        write_piece(options.out, writer, samples)
+        note(f"wrote {options.out}")
+    elif options.out:
         write_atomically(options.out, text.encode(errors="surrogateescape"))
         note(f"wrote {options.out}")
     elif not options.stream:

@@ -30,6 +30,7 @@ from tinygen.models.transformer import Estimate, estimate
 from tinygen.models.transformer.decoder import Decoder
 from tinygen.models.transformer.depth import learning_rate, sizes, token_budget
 from tinygen.random import Generator
+from tinygen.recipes import music
 from tinygen.recipes.devices import placed, training_device
 from tinygen.recipes.optimisation import Learner
 from tinygen.recipes.text import FIM_PIECE, read_text, require_corpus
@@ -50,6 +51,7 @@ class LanguageRecipe(ABC):
         rng = Generator(config.training.seed)
         text = read_text(config.data)
         self.corpus, self.train_tokens, self.val_tokens = text.corpus, text.train, text.validation
+        self.music = text.music
         architecture = self.architecture(config.model, text.tokenizer.vocab_size)
         model = self.network(architecture, rng=rng.spawn("model"))
         self.writer = Writer(model, text.tokenizer, self.device)
@@ -127,6 +129,8 @@ class LanguageRecipe(ABC):
         written = "".join(self.writer.sample(rng, options)).encode()
         decoded = self.writer.tokenizer.decode_bytes
         seen, unseen = decoded(self.train_tokens), decoded(self.val_tokens)[: len(written)]
+        if self.music:
+            seen = music.transposed_text(self.music.train, self.config.data.transpose)
         found = longest_overlap(written, seen)
         run = written[found.start : found.start + found.length]
         return {
@@ -192,6 +196,13 @@ class LanguageRecipe(ABC):
             judged["nats_a_byte"] = self.writer.nats_a_byte(some)
             found |= {f"{name}_{figure}": value for figure, value in judged.items()}
         return found
+
+    def measured(self) -> dict[str, Any]:
+        """What `eval` adds: of music its nats a time step, beside those of counting notes."""
+        if self.music is None:
+            return {}
+        block = self.config.model.block_size
+        return music.measured(self.writer.model, self.music, block, self.device)
 
     def findings(self) -> tuple[str, ...]:
         return ()

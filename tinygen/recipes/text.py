@@ -9,6 +9,8 @@ from tinygen.data.batches import TokenBatches, Tokens
 from tinygen.data.corpus import Corpus
 from tinygen.data.infilling import MARKS, Infilling, infilled
 from tinygen.data.molecules import corpus_in_selfies
+from tinygen.data.music import Chorales, as_text, is_music, read_music
+from tinygen.data.music.batches import TransposedBatches
 from tinygen.data.sources import read_corpus
 from tinygen.data.splits import HELD_OUT, split
 from tinygen.data.tokenizers import (
@@ -16,6 +18,7 @@ from tinygen.data.tokenizers import (
     BPETokenizer,
     ByteTokenizer,
     CharTokenizer,
+    MusicTokenizer,
     Tokenizer,
     load_tokenizer,
 )
@@ -24,7 +27,7 @@ from tinygen.errors import InputError, UsageError
 from tinygen.random import Generator
 from tinygen.training.config import Settings, nearest, setting
 
-TOKENIZERS = ("auto", "byte", "char", "atoms", "bpe")
+TOKENIZERS = ("auto", "byte", "char", "atoms", "bpe", "music")
 """Names of tokenizers that a run makes itself; everything else is a path."""
 
 
@@ -35,9 +38,9 @@ class DataSettings(Settings):
     )
     tokenizer: str = setting(
         "auto",
-        "byte, char, atoms (of molecules), bpe (learned of the training part), the path of a "
-        "tokenizer's file or folder, or auto: char for tinyshakespeare, atoms for selfies, "
-        "else byte",
+        "byte, char, atoms (of molecules), music (MIDI, JSON of chorales), bpe (learned of the "
+        "training part), the path of a tokenizer's file or folder, or auto: char for "
+        "tinyshakespeare, atoms for selfies, music where the files are, else byte",
     )
     vocab_size: int = setting(
         1024, "ids that bpe learns, 256 of them bytes", least=256, most=1 << 20
@@ -50,6 +53,9 @@ class DataSettings(Settings):
     )
     windows: Literal["anywhere", "lines"] = setting(
         "anywhere", "where a window of training begins: anywhere, or with a line"
+    )
+    transpose: int = setting(
+        5, "semitones by which windows of music are moved at random, at most", least=0, most=11
     )
     field: str = setting("text", "where JSON lines keep their text")
     held_out: float = setting(HELD_OUT, "part that is kept for validation", above=0.0, below=1.0)
@@ -99,6 +105,9 @@ class Text:
     validation: Ids
     """The first tokens of the held-out part, those of an evaluation."""
 
+    music: Chorales | None = None
+    """The pieces, where the text is music."""
+
     def batches(self, block: int, batch: int, rng: Generator) -> TokenBatches:
         """Random windows of the training part. Raises InputError where there are too few tokens."""
         if len(self.validation) < 2:
@@ -108,6 +117,9 @@ class Text:
             )
         starts = self._line_starts() if self.settings.windows == "lines" else None
         try:
+            if self.music and self.settings.transpose:
+                most = self.settings.transpose
+                return TransposedBatches(self.train, block, batch, rng, most, starts)
             return TokenBatches(self.train, block, batch, rng, starts)
         except InputError as error:
             raise InputError(f"{self.corpus.name}: {error}") from error
@@ -123,6 +135,8 @@ class Text:
 def read_text(data: DataSettings) -> Text:
     """The text that `--data` names. Raises InputError, UnavailableError."""
     kind = data.tokenizer
+    if kind == "music" or (kind == "auto" and is_music(data.source)):
+        return _music(data)
     if kind == "auto":
         kind = "char" if data.source == "tinyshakespeare" else "byte"
         kind = "atoms" if data.notation == "selfies" else kind
@@ -146,6 +160,16 @@ def read_text(data: DataSettings) -> Text:
         learned,
         tokenizer.encode(validation.stream)[: data.eval_tokens],
     )
+
+
+def _music(data: DataSettings) -> Text:
+    music, tokenizer = read_music(data.source, data.held_out), MusicTokenizer()
+    train, validation = (
+        tokenizer.encode("\n" + "\n".join(map(as_text, part)) + "\n")
+        for part in (music.train, music.validation)
+    )
+    validation = validation[: data.eval_tokens]
+    return Text(data, music.corpus, tokenizer, train, validation, music)
 
 
 def _made(kind: str, data: DataSettings, corpus: Corpus, train: Corpus) -> Tokenizer:

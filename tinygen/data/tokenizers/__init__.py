@@ -13,12 +13,14 @@ from tinygen.data.tokenizers.bpe import BPETokenizer
 from tinygen.data.tokenizers.byte import ByteTokenizer
 from tinygen.data.tokenizers.char import CharTokenizer
 from tinygen.data.tokenizers.loading import load_tokenizer, tokenizer_from_state
+from tinygen.data.tokenizers.music import MusicTokenizer
 
 __all__ = [
     "AtomTokenizer",
     "BPETokenizer",
     "ByteTokenizer",
     "CharTokenizer",
+    "MusicTokenizer",
     "Tokenizer",
     "load_tokenizer",
     "tokenizer_from_state",

@@ -7,11 +7,13 @@ from tinygen.data.tokenizers.base import State, Tokenizer, read_state
 from tinygen.data.tokenizers.bpe import BPETokenizer
 from tinygen.data.tokenizers.byte import ByteTokenizer
 from tinygen.data.tokenizers.char import CharTokenizer
+from tinygen.data.tokenizers.music import MusicTokenizer
 from tinygen.errors import InputError
 from tinygen.files import StrPath
 
 _CLASSES: dict[str, type[Tokenizer]] = {
-    cls.kind: cls for cls in (ByteTokenizer, CharTokenizer, AtomTokenizer, BPETokenizer)
+    cls.kind: cls
+    for cls in (ByteTokenizer, CharTokenizer, AtomTokenizer, BPETokenizer, MusicTokenizer)
 }
 
 
