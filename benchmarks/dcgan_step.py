@@ -13,7 +13,7 @@ import argparse
 import json
 from pathlib import Path
 
-from interleaved import compare, print_steps
+from interleaved import compare, print_steps, resident_column
 
 CANDIDATES = str(Path(__file__).parent / "dcgan_step_candidates.py")
 BUILDERS = {
@@ -34,7 +34,7 @@ def main() -> None:
     candidates = {name: f"{CANDIDATES}:{builder}" for name, builder in BUILDERS.items()}
     times = compare(candidates, options.rounds, options.seconds)
     # Adam begins with lr sign(g), and rounding decides the sign of the smallest gradients.
-    print_steps(times, "PyTorch", tolerance=5e-3)
+    print_steps(times, "PyTorch", tolerance=5e-3, columns=resident_column(times))
     if options.json:
         options.json.write_text(json.dumps(times, indent=2) + "\n")
 

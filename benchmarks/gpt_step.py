@@ -1,6 +1,6 @@
 """One GPT training step: tinygen against PyTorch eager and HIPS autograd, time and memory.
 
-    python benchmarks/gpt_step.py [--rounds 15] [--seconds 1.0] [--mkl] [--json FILE]
+    python benchmarks/gpt_step.py [--large] [--rounds 15] [--seconds 1.0] [--mkl] [--json FILE]
 
 Time is the CPU time of one thread, median over interleaved blocks. Memory is the peak of bytes that
 each library's arrays hold during a step, parameters and optimiser state included: NumPy's from
@@ -19,7 +19,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from interleaved import ONE_THREAD, compare, print_steps
+from interleaved import ONE_THREAD, compare, print_steps, resident_column
 
 HERE = Path(__file__).parent
 CANDIDATES = str(HERE / "gpt_step_candidates.py")
@@ -128,7 +128,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--mkl", action="store_true", help="tinygen with TINYGEN_BLAS=mkl as well")
+    parser.add_argument("--large", action="store_true", help="6 layers of width 384, block 256")
     options = parser.parse_args()
+    if options.large:
+        os.environ["GPT_STEP"] = "large"  # gpt_step_candidates.py reads it, in the workers
 
     record: dict[str, Any] = {"provenance": provenance()}
     builders = {"tinygen": "tinygen_step", "PyTorch": "torch_step", "HIPS autograd": "hips_step"}
@@ -144,6 +147,7 @@ def main() -> None:
     if options.mkl:
         peaks["tinygen, MKL"] = in_fresh_process("gpt_step.numpy_peak('tinygen_mkl_step')")
     columns = {"peak MB": {name: f"{peak / 1e6:.2f}" for name, peak in peaks.items()}}
+    columns |= resident_column(times)
     print_steps(times, "PyTorch", tolerance=1e-4, columns=columns)
     record["milliseconds"], record["peak_bytes"] = times, peaks
     if options.json:

@@ -3,17 +3,20 @@
 4 layers, 4 heads, width 128, block 64, batch 12, 65 tokens: nanoGPT's CPU example. Pre-norm blocks
 without biases, GELU in its tanh form, tied head, AdamW with decoupled weight decay on matrices.
 Every candidate starts from the same parameters and sees the same batches, so that their losses
-agree: a fast step that computes something else is no candidate.
+agree: a fast step that computes something else is no candidate. With GPT_STEP=large in the
+environment: 6 layers, 6 heads, width 384, block 256, batch 4.
 """
 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator
 
 import numpy as np
 
-LAYERS, HEADS, WIDTH, BLOCK, BATCH, VOCAB = 4, 4, 128, 64, 12, 65
+SIZES = {"small": (4, 4, 128, 64, 12, 65), "large": (6, 6, 384, 256, 4, 65)}
+LAYERS, HEADS, WIDTH, BLOCK, BATCH, VOCAB = SIZES[os.environ.get("GPT_STEP", "small")]
 LR, BETAS, EPS, DECAY = 1e-3, (0.9, 0.99), 1e-8, 0.1
 
 

@@ -9,6 +9,7 @@ candidates take turns and meet the same disturbances. Read ratios, not milliseco
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import os
@@ -98,6 +99,27 @@ def print_steps(
         )
 
 
+def resident_column(times: dict[str, dict[str, Any]]) -> dict[str, dict[str, str]]:
+    """A column for `print_steps`: by how many MB the model, its optimiser and the first five steps
+    raised a worker's peak of resident memory above what its library's import had left."""
+    return {"res. MB": {name: f"{t['resident_bytes'] / 1e6:.1f}" for name, t in times.items()}}
+
+
+def _peak_resident() -> int:
+    """The most bytes that this process has had in memory; 0 where the system does not say."""
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM")), 0)
+
+
+def _import_library(target: str) -> None:
+    """What the builder imports, before its memory is counted; PyTorch's optimisers load _dynamo."""
+    names = {"torch": ["torch", "torch._dynamo"], "hips": ["autograd.numpy"]}
+    ours = ["tinygen.models", "tinygen.optim"]
+    for name in names.get(target.partition(":")[2].split("_")[0], ours):
+        importlib.import_module(name)
+
+
 def _load(target: str) -> Callable[[], Any]:
     path, _, builder = target.partition(":")
     spec = importlib.util.spec_from_file_location(Path(path).stem, path)
@@ -110,9 +132,12 @@ def _load(target: str) -> Callable[[], Any]:
 
 def _work(target: str) -> None:
     """A worker: build, warm up, then one block for every line on standard input."""
+    _import_library(target)
+    before = _peak_resident()
     step = _load(target)
     losses = [float(step()) for _ in range(5)]
-    print(json.dumps({"first_losses": losses}), flush=True)
+    resident = _peak_resident() - before
+    print(json.dumps({"first_losses": losses, "resident_bytes": resident}), flush=True)
     for line in sys.stdin:
         calls = 0
         wall, cpu = time.perf_counter(), time.process_time()

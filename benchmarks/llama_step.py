@@ -12,7 +12,7 @@ import argparse
 import json
 from pathlib import Path
 
-from interleaved import compare, print_steps
+from interleaved import compare, print_steps, resident_column
 
 CANDIDATES = str(Path(__file__).parent / "llama_step_candidates.py")
 
@@ -29,7 +29,7 @@ def main() -> None:
     builders = {"tinygen": f"tinygen_{size}", "PyTorch": f"torch_{size}"}
     candidates = {name: f"{CANDIDATES}:{builder}" for name, builder in builders.items()}
     times = compare(candidates, options.rounds, options.seconds)
-    print_steps(times, "PyTorch", tolerance=1e-4)
+    print_steps(times, "PyTorch", tolerance=1e-4, columns=resident_column(times))
     if options.json:
         options.json.write_text(json.dumps(times, indent=2) + "\n")
 

@@ -12,7 +12,7 @@ import argparse
 import json
 from pathlib import Path
 
-from interleaved import compare, print_steps
+from interleaved import compare, print_steps, resident_column
 
 CANDIDATES = str(Path(__file__).parent / "unet_step_candidates.py")
 
@@ -27,7 +27,7 @@ def main() -> None:
     builders = {"tinygen": "tinygen_step", "PyTorch": "torch_step"}
     candidates = {name: f"{CANDIDATES}:{builder}" for name, builder in builders.items()}
     times = compare(candidates, options.rounds, options.seconds)
-    print_steps(times, "PyTorch", tolerance=1e-4)
+    print_steps(times, "PyTorch", tolerance=1e-4, columns=resident_column(times))
     if options.json:
         options.json.write_text(json.dumps(times, indent=2) + "\n")
 

@@ -12,7 +12,7 @@ import argparse
 import json
 from pathlib import Path
 
-from interleaved import compare, print_steps
+from interleaved import compare, print_steps, resident_column
 
 CANDIDATES = str(Path(__file__).parent / "vae_step_candidates.py")
 BUILDERS = {
@@ -34,7 +34,12 @@ def main() -> None:
     candidates = {name: f"{CANDIDATES}:{builder}" for name, builder in builders.items()}
     times = compare(candidates, options.rounds, options.seconds)
     best = min((name for name in times if "PyTorch" in name), key=lambda n: times[n]["median_ms"])
-    print_steps(times, best, tolerance=1e-4 * abs(times["tinygen"]["first_losses"][0]))
+    print_steps(
+        times,
+        best,
+        tolerance=1e-4 * abs(times["tinygen"]["first_losses"][0]),
+        columns=resident_column(times),
+    )
     if options.json:
         options.json.write_text(json.dumps(times, indent=2) + "\n")
 
