@@ -22,7 +22,7 @@ COMMANDS = {
     "export": "write a trained text model as a folder that the transformers package loads",
     "data": "list the data sets, or fetch one",
     "tokenizer": "train a tokenizer, look at one, or turn text into ids and back",
-    "bench": "climb the ladders of kernels: what each rung costs",
+    "bench": "time contenders by turns, with verdicts; climb the kernels' ladders",
     "doctor": "check what tinygen needs on this machine",
 }
 
