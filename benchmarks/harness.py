@@ -1,6 +1,6 @@
 """Is the harness to be trusted? Identical code and a planted slowdown, beside a second process.
 
-    python benchmarks/harness.py [--runs 100] [--rounds 21] [--seconds 0.02]
+    python benchmarks/harness.py [--runs 100] [--rounds 31] [--seconds 0.05]
 
 While another process keeps a core busy in bursts, each run times three contenders: ours, the same
 code, and the same code with a tenth more work. The harness may never call the second FASTER or
@@ -54,8 +54,8 @@ BENCHMARKS = [
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=100)
-    parser.add_argument("--rounds", type=int, default=21)
-    parser.add_argument("--seconds", type=float, default=0.02)
+    parser.add_argument("--rounds", type=int, default=31)
+    parser.add_argument("--seconds", type=float, default=0.05)
     options = parser.parse_args()
     said = {"identical": collections.Counter(), "slower": collections.Counter()}
     load = subprocess.Popen([sys.executable, "-c", BURSTS])

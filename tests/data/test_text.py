@@ -301,7 +301,7 @@ def test_paths_by_what_they_are(tree):
 
 
 def test_a_name_that_is_nothing():
-    with pytest.raises(InputError, match=r"'nothing'.*docs, stdlib, tinyshakespeare"):
+    with pytest.raises(InputError, match=r"'nothing'.*docs, stdlib, packages, tinyshakespeare"):
         read_corpus("nothing")
     with pytest.raises(InputError, match="empty"):
         read_corpus("")  # which as a path would be the folder that one stands in

@@ -2,7 +2,8 @@
 
 Rounds are pairs: the logarithm of ours over theirs in a round is free of what disturbed both. Its
 median over rounds is the effect, and a bootstrap that draws rounds (Efron 1979) gives its interval.
-The same between two runs of identical code (A/A) is the floor: what differs by less was not seen.
+The same between two runs of identical code (A/A) says what this run can see: an effect below the
+spread of A/A was not seen.
 """
 
 from __future__ import annotations
@@ -56,15 +57,14 @@ def ratio(ours: Sequence[float], theirs: Sequence[float], seed: int = 0) -> Rati
 def verdict(effect: Ratio, same: Ratio) -> str:
     """What `effect` says where `same` is the A/A ratio of its run.
 
-    FASTER and SLOWER need the whole interval beyond the floor, SAME the whole interval (and the
-    floor) within 5 %; everything else is UNDECIDED, so more rounds may decide it.
+    FASTER and SLOWER need the whole interval beyond 2 %, and an effect larger than the spread of
+    A/A; SAME needs both intervals within 5 %. Everything else is UNDECIDED: more rounds may decide.
     """
-    floor = max(FLOOR, same.spread)
-    low, high = math.log(effect.low), math.log(effect.high)
-    if high < -floor:
+    seen = abs(math.log(effect.median)) > same.spread
+    if seen and math.log(effect.high) < -FLOOR:
         return "FASTER"
-    if low > floor:
+    if seen and math.log(effect.low) > FLOOR:
         return "SLOWER"
-    if max(effect.spread, floor) < SAME_WITHIN:
+    if max(effect.spread, same.spread) < SAME_WITHIN:
         return "SAME"
     return "UNDECIDED"
