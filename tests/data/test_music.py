@@ -26,7 +26,9 @@ from tinygen.data.music import (
 from tinygen.data.music.batches import TransposedBatches
 from tinygen.data.tokenizers import MusicTokenizer, tokenizer_from_state
 from tinygen.errors import InputError
+from tinygen.models.transformer import Llama, LlamaConfig
 from tinygen.random import Generator
+from tinygen.recipes.music import nats_a_step
 
 STEPS = st.frozensets(st.integers(0, 127), max_size=6)
 PIECES = st.lists(STEPS, min_size=1, max_size=12).map(tuple)
@@ -131,3 +133,22 @@ def test_counting_notes() -> None:
     silent_pitches = 127 * -math.log(10 / 11)  # each as rare as one in eleven
     assert independent_notes_nats(held, held) == pytest.approx(128 * -math.log(10 / 11))
     assert silent_pitches < previous_step_nats(held, held)
+
+
+@given(st.lists(PIECES, min_size=1, max_size=2), st.integers(0, 99))
+def test_nats_a_step_are_those_of_whole_pieces(
+    pieces: list[tuple[frozenset[int], ...]], seed: int
+) -> None:
+    """In a block that holds a piece: the sum of its tokens' losses, over all steps. In a shorter
+    block of a model that sees one token only, the same, since no window changes what it sees."""
+    tokenizer = MusicTokenizer()
+    config = LlamaConfig(tokenizer.vocab_size, 128, 1, 1, 8, window=1)
+    model = Llama(config, rng=Generator(seed))
+    total = 0.0
+    for piece in pieces:
+        tokens = tokenizer.encode("\n" + as_text(piece) + "\n").astype(np.int64)
+        loss = model.loss(tokens[None, :-1], tokens[None, 1:])
+        total += float(loss.item()) * (len(tokens) - 1)
+    for block in (128, 7, 2):
+        nats = nats_a_step(model, pieces, block, "cpu")
+        assert nats == pytest.approx(total / sum(map(len, pieces)), rel=1e-5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,10 +30,10 @@ class Chorales(NamedTuple):
 def is_music(path: StrPath) -> bool:
     """Whether it is a MIDI file, a folder of them alone, or JSON with the parts of chorales."""
     place = Path(path)
-    if place.is_dir():
+    if os.path.isdir(place):  # which a name too long does not raise for, as is_dir does
         names = list(visible_files(place, []))
         return bool(names) and all(Path(name).suffix.lower() in MIDI for name in names)
-    if place.suffix.lower() != ".json" or not place.is_file():
+    if place.suffix.lower() != ".json" or not os.path.isfile(place):
         return place.suffix.lower() in MIDI
     try:
         found = json.loads(read_file(place))
