@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tinygen.data.batches import TokenBatches
 from tinygen.data.music import (
     as_text,
     from_text,
@@ -23,7 +24,7 @@ from tinygen.data.music import (
     write_midi,
     write_sound,
 )
-from tinygen.data.music.batches import TransposedBatches
+from tinygen.data.music.transposing import transposed
 from tinygen.data.tokenizers import MusicTokenizer, tokenizer_from_state
 from tinygen.errors import InputError
 from tinygen.models.transformer import Llama, LlamaConfig
@@ -115,7 +116,7 @@ def test_json_of_another_shape(found: object, why: str, tmp_path: Path) -> None:
 
 def test_windows_move_as_a_whole_and_stay_in_range() -> None:
     tokens = MusicTokenizer().encode("127 60 .\n126 61 .\n\n" * 20)
-    batches = TransposedBatches(tokens, 12, 16, Generator(0), 5)
+    batches = TokenBatches(tokens, 12, 16, Generator(0), change=transposed(5))
     shifts = set()
     for _ in range(5):
         x, y = next(batches)

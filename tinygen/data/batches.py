@@ -1,6 +1,6 @@
 """Token batches: random windows to train on, and every target once to evaluate on."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,15 +11,19 @@ from tinygen.errors import InputError, ShapeError
 from tinygen.random import Generator
 
 Tokens = NDArray[np.integer[Any]]
-Batch = tuple[NDArray[np.int64], NDArray[np.int64]]
+Windows = NDArray[np.int64]
+Batch = tuple[Windows, Windows]
+Change = Callable[[Windows, Generator], Windows]
+"""Makes windows (batch, block + 1) others of their shape, at random."""
 
 
 class TokenBatches:
     """An endless iterator of (inputs, targets), each (batch, block) int64.
 
     A window starts anywhere in the tokens (N,), or at one of the `starts` (S,), with equal chance;
-    its targets are its inputs one step later. The starts are drawn from `rng`: give it a stream of
-    its own, `rng.spawn("batches")`, and the sequence of batches depends on the seed alone.
+    `change`, if any, is made to it, and its targets are its inputs one step later. All is drawn
+    from `rng`: give it a stream of its own, `rng.spawn("batches")`, and the sequence of batches
+    depends on the seed alone.
     `state_dict` is all that is needed to continue it. Raises InputError where the tokens are fewer
     than a window.
     """
@@ -31,6 +35,7 @@ class TokenBatches:
         batch: int,
         rng: Generator,
         starts: Tokens | None = None,
+        change: Change | None = None,
     ):
         _check(tokens, block, batch)
         if len(tokens) < block + 1:
@@ -43,6 +48,7 @@ class TokenBatches:
         self.block = block
         self.batch = batch
         self.rng = rng
+        self.change = change
         self._window = np.arange(block + 1)
         self._starts = None
         if starts is not None:
@@ -62,6 +68,8 @@ class TokenBatches:
         if self._starts is not None:
             starts = self._starts[starts]
         windows = self.tokens[starts + self._window].astype(np.int64)  # (batch, block + 1)
+        if self.change is not None:
+            windows = self.change(windows, self.rng)
         return windows[:, :-1].copy(), windows[:, 1:].copy()
 
     def state_dict(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import numpy as np
 CONFIDENCE = 0.999
 """Of an interval; with it a hundred verdicts together are wrong less than once in ten."""
 FLOOR = 0.02
-"""Processes of the same code differ by about this much by where their memory lies."""
+"""Processes of the same code may differ by where their memory lies: so much is never a verdict."""
 SAME_WITHIN = 0.05
 RESAMPLES = 5000
 

@@ -10,7 +10,7 @@ from tinygen.data.corpus import Corpus
 from tinygen.data.infilling import MARKS, Infilling, infilled
 from tinygen.data.molecules import corpus_in_selfies
 from tinygen.data.music import Chorales, as_text, is_music, read_music
-from tinygen.data.music.batches import TransposedBatches
+from tinygen.data.music.transposing import transposed
 from tinygen.data.sources import read_corpus
 from tinygen.data.splits import HELD_OUT, split
 from tinygen.data.tokenizers import (
@@ -117,10 +117,8 @@ class Text:
             )
         starts = self._line_starts() if self.settings.windows == "lines" else None
         try:
-            if self.music and self.settings.transpose:
-                most = self.settings.transpose
-                return TransposedBatches(self.train, block, batch, rng, most, starts)
-            return TokenBatches(self.train, block, batch, rng, starts)
+            change = transposed(self.settings.transpose) if self.music else None
+            return TokenBatches(self.train, block, batch, rng, starts, change)
         except InputError as error:
             raise InputError(f"{self.corpus.name}: {error}") from error
 

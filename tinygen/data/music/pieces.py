@@ -13,14 +13,16 @@ The high-to-low order is the only one for a chord, so that texts and pieces are 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from tinygen.errors import InputError
 
 Step = frozenset[int]
 Piece = tuple[Step, ...]
 PITCHES = 128
-WORD = re.compile(r"(\d{1,3})[ \t]*|(\.)[ \t]*\n?|(\n)|(.)", re.DOTALL)
+STEP, PIECE = PITCHES, PITCHES + 1
+"""What ends a step, and a piece, among the symbols of a text."""
+_SYMBOL = re.compile(r"(\d{1,3})[ \t]*|(\.)[ \t]*\n?|(\n)|(.)", re.DOTALL)
 """A pitch, the end of a step, the end of a piece, or what is none of these."""
 
 
@@ -53,19 +55,29 @@ def from_text(text: str) -> list[Piece]:
     pieces: list[Piece] = []
     steps: list[Step] = []
     chord: set[int] = set()
-    for match in WORD.finditer(text):
-        pitch, stop, end, other = match.groups()
-        if other or (pitch and int(pitch) >= PITCHES):
+    for symbol in symbols(text):
+        if symbol < PITCHES:
+            chord.add(symbol)
+        elif symbol == STEP:
+            steps.append(frozenset(chord))
+            chord = set()
+        elif steps:
+            pieces.append(tuple(steps))
+            steps, chord = [], set()
+    return [*pieces, tuple(steps)] if steps else pieces
+
+
+def symbols(text: str) -> Iterator[int]:
+    """The pitches of a text and its ends, STEP and PIECE, in order. InputError names what is no
+    music, and where it stands."""
+    for match in _SYMBOL.finditer(text):
+        pitch, stop, end, _ = match.groups()
+        if pitch and int(pitch) < PITCHES:
+            yield int(pitch)
+        elif stop or end:
+            yield STEP if stop else PIECE
+        else:
             raise InputError(
                 f"{match.group()!r} at character {match.start()} is no music: a step is pitches "
                 "0 ... 127 and a full stop, such as 72 67 64 60 ."
             )
-        if pitch:
-            chord.add(int(pitch))
-        elif stop:
-            steps.append(frozenset(chord))
-            chord = set()
-        elif end and steps:
-            pieces.append(tuple(steps))
-            steps, chord = [], set()
-    return [*pieces, tuple(steps)] if steps else pieces

@@ -16,8 +16,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tinygen.data.corpus import decode_utf8
-from tinygen.data.tokenizers.base import Ids, State, Tokenizer, require_text
+from tinygen.data.tokenizers.base import Ids, State, Tokenizer, as_str
 from tinygen.errors import InputError
 
 SYMBOL = re.compile(r"\[[^\[\]\n]*\]|Br|Cl|%\d\d|.", re.DOTALL)
@@ -47,7 +46,7 @@ class AtomTokenizer(Tokenizer):
     def train(cls, text: str | bytes) -> Self:
         """The tokenizer of all symbols in the text and of what may be left of one where a text is
         cut; bytes are read as UTF-8."""
-        read = _as_str(text)
+        read = as_str(text)
         return cls(sorted({*SYMBOL.findall(read), *_WITHOUT_BRACKETS.findall(read), *read}))
 
     @property
@@ -56,7 +55,7 @@ class AtomTokenizer(Tokenizer):
 
     def encode(self, text: str | bytes) -> Ids:
         """InputError names a symbol that is not in the vocabulary."""
-        found = SYMBOL.findall(_as_str(text))
+        found = SYMBOL.findall(as_str(text))
         unknown = next((symbol for symbol in found if symbol not in self._ids), None)
         if unknown is not None:
             raise InputError(
@@ -84,8 +83,3 @@ class AtomTokenizer(Tokenizer):
     @cached_property
     def _ids(self) -> dict[str, int]:
         return {symbol: i for i, symbol in enumerate(self.symbols)}
-
-
-def _as_str(text: str | bytes) -> str:
-    require_text(text)
-    return text if isinstance(text, str) else decode_utf8(text, "the text")

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tinygen.data.corpus import decode_utf8
 from tinygen.data.reading import read_file
 from tinygen.errors import DtypeError, InputError, OutOfRangeError, ShapeError
 from tinygen.files import StrPath, write_atomically
@@ -87,6 +88,12 @@ def require_text(text: Any) -> None:
     """Raise DtypeError unless `text` is a string or bytes."""
     if not isinstance(text, (str, bytes)):
         raise DtypeError(f"a text is a string or bytes, not {type(text).__name__}")
+
+
+def as_str(text: str | bytes) -> str:
+    """The characters of a text; InputError where bytes are no UTF-8."""
+    require_text(text)
+    return text if isinstance(text, str) else decode_utf8(text, "the text")
 
 
 def read_state(path: StrPath) -> State:

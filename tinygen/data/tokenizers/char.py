@@ -9,8 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tinygen.data.corpus import decode_utf8
-from tinygen.data.tokenizers.base import Ids, State, Tokenizer, require_text
+from tinygen.data.tokenizers.base import Ids, State, Tokenizer, as_str
 from tinygen.errors import InputError
 
 _CODE_POINTS = "utf-32-le"  # a text's code points as an array, astral ones included
@@ -38,7 +37,7 @@ class CharTokenizer(Tokenizer):
     @classmethod
     def train(cls, text: str | bytes) -> Self:
         """The tokenizer of all characters in the text; bytes are read as UTF-8."""
-        characters = set(_as_str(text))
+        characters = set(as_str(text))
         if not characters:
             raise InputError("the text is empty: there are no characters to make tokens of")
         return cls("".join(sorted(characters)))
@@ -49,7 +48,7 @@ class CharTokenizer(Tokenizer):
 
     def encode(self, text: str | bytes) -> Ids:
         """InputError names a character that is not in the vocabulary, and where it stands."""
-        text = _as_str(text)
+        text = as_str(text)
         # "surrogatepass": half a pair is found below, as an unknown character.
         codes = np.frombuffer(text.encode(_CODE_POINTS, "surrogatepass"), "<u4")
         ids = self._id_of_code.take(codes, mode="clip")
@@ -92,11 +91,6 @@ class CharTokenizer(Tokenizer):
         table = np.full(int(codes.max()) + 2, self.vocab_size, np.min_scalar_type(self.vocab_size))
         table[codes] = np.arange(self.vocab_size)
         return table
-
-
-def _as_str(text: str | bytes) -> str:
-    require_text(text)
-    return text if isinstance(text, str) else decode_utf8(text, "the text")
 
 
 def _named(character: str) -> str:

@@ -12,11 +12,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tinygen.data.music.pieces import PITCHES, WORD
+from tinygen.data.music.pieces import PITCHES, symbols
 from tinygen.data.tokenizers.base import Ids, State, Tokenizer, require_text
-from tinygen.errors import InputError
 
-STEP, PIECE = PITCHES, PITCHES + 1
 _TEXTS = [*(f"{pitch} ".encode() for pitch in range(PITCHES)), b".\n", b"\n"]
 
 
@@ -32,20 +30,8 @@ class MusicTokenizer(Tokenizer):
     def encode(self, text: str | bytes) -> Ids:
         """InputError names what is no music, and where it stands."""
         require_text(text)
-        ids = []
         whole = text if isinstance(text, str) else text.decode("utf-8", "replace")
-        for match in WORD.finditer(whole):
-            pitch, stop, end, _ = match.groups()
-            if pitch and int(pitch) < PITCHES:
-                ids.append(int(pitch))
-            elif stop or end:
-                ids.append(STEP if stop else PIECE)
-            else:
-                raise InputError(
-                    f"{match.group()!r} at character {match.start()} is no music: a step is "
-                    "pitches 0 ... 127 and a full stop, such as 72 67 64 60 ."
-                )
-        return np.array(ids, np.uint8)
+        return np.fromiter(symbols(whole), np.uint8)
 
     def decode_bytes(self, ids: ArrayLike) -> bytes:
         return b"".join(_TEXTS[i] for i in self.checked(ids).tolist())
